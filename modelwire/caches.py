@@ -73,24 +73,24 @@ class BaseCache(ABC):
 
     @abstractmethod
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """Return the generations cached for this prompt, or `None`."""
+        """Return the generations cached for this prompt and model (`llm_string`), or None."""
 
     @abstractmethod
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Store the generations for this prompt."""
+        """Store the generations for this prompt and model (`llm_string`)."""
 
     @abstractmethod
     def clear(self, **kwargs: Any) -> None:
         """Remove all entries."""
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """Return the generations cached for this prompt, or `None`."""
+        """Return the generations cached for this prompt and model (`llm_string`), or None."""
         import asyncio
 
         return await asyncio.to_thread(self.lookup, prompt, llm_string)
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Store the generations for this prompt."""
+        """Store the generations for this prompt and model (`llm_string`)."""
         import asyncio
 
         await asyncio.to_thread(self.update, prompt, llm_string, return_val)
@@ -385,16 +385,14 @@ class SQLiteCache(TextCache):
 
 
 def _close_to_others(path: str) -> None:
-    """Take the access of others from a file that may have been created by another program, and from SQLite's files
-    beside it.
-    """
+    """Restrict a file, which another program may have created, and SQLite's files beside it to their owner."""
     for name in (path, f"{path}-wal", f"{path}-shm"):
         with suppress(OSError):  # The file belongs to another user, or does not exist.
             if (mode := os.stat(name, follow_symlinks=False).st_mode) & 0o077:
                 os.chmod(name, mode & 0o700)
 
 
-# The connections of parent processes. A reference to each prevents that the child closes it.
+# The connections of parent processes. As long as this list refers to them, the child does not close them.
 _abandoned: list[Any] = []
 
 

@@ -193,10 +193,8 @@ def _parser() -> _Parser:
             "model", nargs="?", default="smollm2", help=f"{model} (default: %(default)s)"
         )
         one.set_defaults(run=run)
-    add, default = (
-        one.add_argument,
-        "(default: %(default)s)",
-    )  # The last command of the loop is `serve`.
+    # The last command of the loop is `serve`.
+    add, default = one.add_argument, "(default: %(default)s)"
     add(
         "--port",
         type=int,

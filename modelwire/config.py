@@ -335,9 +335,8 @@ class ModelRow:
     api_key_env: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     path: str | None = None  # The file with this table.
-    lines: dict[str, int] = field(
-        default_factory=dict
-    )  # The line of each parameter in the file, from 1.
+    # The line of each parameter in the file, from 1.
+    lines: dict[str, int] = field(default_factory=dict)
 
     def arguments(self, *, beside: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the model, with the key from `api_key_env` unless `beside` authenticates the call.
@@ -425,9 +424,8 @@ def find_model_file(named: str | Path | None = None) -> Path | None:
 def read_model_file(path: Path) -> ModelFile:
     """Read and check a `modelwire.toml`. Raises: `InvalidConfig` with the file, and with the line if it is known."""
     try:
-        text = path.read_text(
-            encoding="utf-8-sig"
-        )  # Editors on Windows begin a file with a byte order mark.
+        # Editors on Windows begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
         raise InvalidConfig(f"`{path}` cannot be read: {exc.strerror}.", path=str(path)) from exc
     except UnicodeDecodeError as exc:

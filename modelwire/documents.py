@@ -15,7 +15,7 @@ __path__: list[str] = []
 
 
 class Document(LangChainForm, BaseModel):
-    """A text (`page_content`) and what is known about it (`metadata`)."""
+    """A text (`page_content`) with its `metadata`, such as its source."""
 
     model_config = ConfigDict(defer_build=True)
     LC_NAMESPACE: ClassVar = ("langchain", "schema", "document")

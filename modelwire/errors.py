@@ -33,15 +33,15 @@
     │       ├── Timeout             also a TimeoutError
     │       ├── MalformedResponse   an answer that cannot be read
     │       └── IncompleteStream    a stream without its terminal mark; `.partial`
-    │           └── StreamInterrupted    it broke after chunks had been handed out
+    │           └── StreamInterrupted    it broke after the caller had received chunks
     ├── OutputParserException       also a ValueError: the answer does not have the requested form; `.raw_message`
     ├── BudgetExceeded              a call was not sent: it may cost more than its `budget` has left
-    │   └── BudgetUnavailable       what the budget has left cannot be known now: its Redis does not answer
+    │   └── BudgetUnavailable       the rest of the budget is unknown, because its Redis does not answer
     ├── StepLimitReached            `run_tools` ended before the model did; `.messages`
     ├── ToolsPaused                 `run_tools` ended with open calls; `.messages`, `.calls`
     ├── CallLater                   a tool raises it if its result comes later
     └── JobError                    a job cannot start or continue; finished rows stay stored
-        ├── JobChanged              the input, the prompt or the model is not what the job began with
+        ├── JobChanged              the input, the prompt or the model has changed since the job began
         ├── JobBusy                 another process runs it
         ├── JobStopped              the same failure for every row: a wrong key, no credit, an outage
         │   └── BatchUncertain      (in jobs) it is unknown which batch belongs to the job; `.part`, `.batch_ids`
@@ -126,7 +126,7 @@ class RetryClass(Enum):
 
     THROTTLE = "throttle"  # A rate limit: retry later, without a limit on the number of attempts.
     OVERLOAD = "overload"  # An overload: as for THROTTLE, and with fewer requests at a time.
-    TRANSIENT = "transient"  # A failure that passes: retry a few times.
+    TRANSIENT = "transient"  # A failure that may not occur again: retry a few times.
     GLITCH = "glitch"  # An unreadable answer: retry once.
     FATAL = "fatal"  # The same request would fail again: do not retry.
 
@@ -173,7 +173,7 @@ class NoJsonSchema(InvalidArgument, NotImplementedError):
 
 
 class InvalidTemplate(InvalidArgument):
-    """A prompt template cannot be read, or uses more than a plain name."""
+    """A prompt template cannot be read, or uses more than the plain names of variables."""
 
 
 class InvalidConfig(InvalidArgument):
@@ -192,7 +192,7 @@ class UnknownModel(InvalidArgument):
 class MissingVariable(CallerError, KeyError):
     """A prompt was formatted without one of its variables."""
 
-    __str__ = Exception.__str__  # That of KeyError shows the repr of the text.
+    __str__ = Exception.__str__  # `KeyError.__str__` shows the repr of the text.
 
 
 class MissingKey(CallerError):
@@ -404,7 +404,7 @@ class ConnectFailed(WireError):
 
 
 class TLSFailed(WireError):
-    """The certificate is not trusted, or TLS could not be agreed."""
+    """The certificate is not trusted, or the TLS handshake failed."""
 
     retry_class = RetryClass.FATAL
 
@@ -571,7 +571,7 @@ class JobStopped(JobError):
 class DiskError(JobError, OSError):
     """A file cannot be written or read."""
 
-    __str__ = Exception.__str__  # That of OSError formats the arguments differently.
+    __str__ = Exception.__str__  # `OSError.__str__` formats the arguments differently.
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(message)

@@ -61,7 +61,7 @@ Secrets
     `KEY_HEADERS`: the names of the headers that carry a key, in lower case.
     `mask_secrets`, `failure_text`: replaces keys in a text, and writes an error as one line without keys.
     `conceal`: removes the secrets of one call from its error.
-    `Redactor`: masks the secrets of one call in what a file records about it: headers, bodies, texts.
+    `Redactor`: masks the secrets of one call in the headers, bodies and texts that a file records about it.
 
 Values
     `set_slots`: sets all fields of a pydantic object without validation.

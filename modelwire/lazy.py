@@ -28,17 +28,17 @@ class _LazyModule:
 
 
 def module(name: str) -> Any:
-    """Return a stand-in for the module `name`, imported on first use. Type checkers need a real import beside it."""
+    """Return a stand-in for the module `name`, imported on first use. Type checkers need a real import as well."""
     return _LazyModule(name)
 
 
 def exports(
     package: str, names_by_module: Mapping[str, str | Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names are defined in the modules of the table.
+    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names other modules define.
 
-    The names of a module are a list, or one text with spaces between them. A name is looked up once; after that it is
-    an ordinary attribute of the package.
+    `names_by_module` has the names of each module, as a list or as one text with spaces between them. The first use of
+    a name imports its module; after that the name is an ordinary attribute of the package.
     """
     home = {
         name: module

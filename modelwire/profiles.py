@@ -34,7 +34,7 @@ __all__ = ["ModelProfile", "Prices", "Source", "check_profile", "known_profile",
 
 
 class Source(TypedDict):
-    """Where a value comes from. `date` is the newest date in that list, so the list is at least as new."""
+    """The source of a value in a profile. `date` is the newest date in a list, so the list is at least as new."""
 
     name: str
     package: str | None  # The package and its version.

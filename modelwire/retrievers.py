@@ -214,7 +214,7 @@ def retriever(
 ) -> Any:
     """Return a retriever made from a function of a text that returns a list of documents, sync or async.
 
-    The function may also take `run_manager`, `config` and further keywords. Raises: `InvalidType` if it is not one.
+    The function may also take `run_manager`, `config` and further keywords. Raises: `InvalidType` without a function.
     """
 
     def made(func: Function) -> FunctionRetriever:

@@ -58,18 +58,18 @@ class Spending(NamedTuple):
         return Spending._make(map(sub, self, other))
 
     def units(self) -> tuple[int, int, int]:
-        """Return the amounts as stores keep them, the money in units of 10^-12 dollars."""
+        """Return the amounts as whole numbers for a store: units of 10^-12 dollars, tokens, calls."""
         return int((self.usd * _UNITS_PER_USD).to_integral_value()), self.tokens, self.calls
 
     @classmethod
     def from_units(cls, usd: int, tokens: int, calls: int) -> Spending:
-        """Return the spending whose `units` these are."""
+        """Return the spending for the three numbers that `units` has returned."""
         return cls(Decimal(usd) / _UNITS_PER_USD, tokens, calls)
 
     def passed(self, limits: Sequence[Any]) -> str | None:
         """Return the name of a limit that this exceeds, or None.
 
-        `limits` are those of USD, tokens and calls; None is no limit.
+        `limits` are three: of USD, of tokens and of calls; None means no limit.
         """
         for name, used, limit in zip(self._fields, self, limits, strict=True):
             if limit is not None and used > limit:
@@ -78,7 +78,7 @@ class Spending(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What remains of a budget after the reservations of calls in flight; None where there is no limit."""
+    """The rest of a budget after the reservations of calls in flight. A field is None if it has no limit."""
 
     usd: Decimal | None
     tokens: int | None
@@ -183,14 +183,14 @@ class Budget:
         self.tokens = _whole("tokens", limits["tokens"])
         self.calls = _whole("calls", limits["calls"])
         self.seconds = _seconds(limits["seconds"])
-        # The limits of a `Spending`.
+        # The limits of USD, tokens and calls, in the order of a `Spending`.
         self._limits = self.usd, self.tokens, self.calls
         if all(limit is None for limit in (*self._limits, self.seconds)):
             raise InvalidArgument(
                 "A budget needs a limit: `budget(usd=1.50)`, or `tokens`, `calls`, `seconds`."
             )
         if unpriced not in ("refuse", "ignore"):
-            raise InvalidArgument(f'`unpriced` is "refuse" or "ignore", not `{unpriced!r}`.')
+            raise InvalidArgument(f'`unpriced` must be "refuse" or "ignore", not `{unpriced!r}`.')
         if self.usd is not None and unpriced == "refuse":
             from modelwire.usage.prices import check_price_list
 
@@ -365,7 +365,7 @@ class _Admission(CallObserver):
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise InvalidArgument(
-            f"`name` is a text, not {name!r}. A limit has a name: `budget(usd={name!r})`."
+            f"`name` must be a text, not {name!r}. Pass a limit by its name: `budget(usd={name!r})`."
         )
     return name
 

@@ -39,7 +39,7 @@ _ADD = """INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (name, period) DO
 class BudgetStore(ABC):
     """The sums of one named budget. Only one thread at a time may call its methods.
 
-    `per` and `zone` determine the periods. Raises: `InvalidArgument` for an unknown one.
+    `per` and `zone` determine the periods. Raises: `InvalidArgument` for an unknown period or time zone.
     """
 
     def __init__(self, name: str, per: str | None, zone: str) -> None:
@@ -152,7 +152,7 @@ class SQLiteBudgetStore(BudgetStore):
 
     @contextmanager
     def _reported(self, what: str) -> Iterator[None]:
-        """Raise SQLite's errors as `DiskError`."""
+        """Convert SQLite's errors inside the block to `DiskError`."""
         try:
             yield
         except sqlite3.Error as exc:
@@ -163,7 +163,7 @@ class SQLiteBudgetStore(BudgetStore):
 
 
 def store_of(name: str, per: str | None, zone: str, when_away: str) -> BudgetStore:
-    """Return the store of a named budget: on the Redis of this process's fleet, else in the user's file."""
+    """Return the store of a named budget: on Redis if this process shares its state, else in the user's file."""
     fleet = shared_state()
     if fleet is None:
         return SQLiteBudgetStore(name, per, zone)

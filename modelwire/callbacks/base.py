@@ -236,7 +236,7 @@ class BaseCallbackManager:
 
     @property
     def is_async(self) -> bool:
-        """Whether its methods are awaited."""
+        """True if the methods of the manager return coroutines, which must be awaited."""
         return False
 
     def copy(self) -> Self:

@@ -33,7 +33,7 @@ def handle_event(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Call `event_name` of every handler that wants it, in order.
+    """Call the method `event_name` of every handler that wants the event, in order.
 
     Coroutines run to completion before this returns.
     """
@@ -93,10 +93,10 @@ async def ahandle_event(
     *args: Any,
     **kwargs: Any,
 ) -> None:
-    """Call `event_name` of every handler that wants it: inline ones first, one by one, then the others concurrently.
+    """Call the method `event_name` of every handler that wants the event.
 
-    Only inline handlers run in the caller's context. The end of a run reaches all, even if the
-    caller is cancelled.
+    Inline handlers are called first, one by one, then the others concurrently. Only inline handlers
+    run in the caller's context. The end of a run reaches all, even if the caller is cancelled.
     """
     await adeliver(handlers, event_name, ignore_condition_name, args, kwargs)
 
@@ -148,7 +148,7 @@ _unfinished: set[Future[Any]] = set()
 async def _all_of(calls: list[Coroutine[Any, Any, None]], *, shielded: bool) -> list[Any]:
     """Run calls concurrently, and return their results or errors.
 
-    Shielded ones continue if the caller is cancelled.
+    With `shielded` the calls continue if the caller is cancelled.
     """
     import asyncio
 
@@ -201,8 +201,8 @@ async def _tell(
 async def _in_thread(call: Callable[[], Any], handler: BaseCallbackHandler, hearers: Told) -> Any:
     """Call a handler in a thread.
 
-    If the caller is cancelled after the handler was started, it waits until the handler is done, so
-    that the handler's end event comes later.
+    If the caller is cancelled after the handler was started, this waits until the handler is done, so
+    that the end event is delivered later.
     """
     import asyncio
 
@@ -291,7 +291,7 @@ def _logger() -> Logger:
 
 
 def _run_to_completion(waiting: list[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines one after another on a new event loop; in a thread if this one has a running loop."""
+    """Run coroutines one after another on a new event loop; in a thread if the current thread has a running loop."""
     import asyncio
 
     async def in_order() -> None:

@@ -37,7 +37,7 @@ _hooks: tuple[Hook, ...] = ()
 
 def register_configure_hook(
     context_var: ContextVar[Any],
-    inheritable: bool,  # noqa: FBT001 - the place LangChain scripts use
+    inheritable: bool,  # noqa: FBT001 - LangChain scripts pass it by position
     handle_class: type[BaseCallbackHandler] | None = None,
     env_var: str | None = None,
 ) -> None:
@@ -47,7 +47,7 @@ def register_configure_hook(
     to a value other than "", "0", "false" or "no", and `context_var` has none. Registering the same
     hook again changes nothing.
 
-    Raises: `InvalidArgument` for one of the two without the other.
+    Raises: `InvalidArgument` for `env_var` without `handle_class`.
     """
     global _hooks
     if env_var is not None and handle_class is None:
@@ -63,7 +63,7 @@ _added: ContextVar[tuple[Any, ...]] = ContextVar("modelwire_added_handlers", def
 
 @contextmanager
 def adding_handler(handler: Handler) -> Iterator[Handler]:
-    """Add `handler` to every run that starts inside the block, in this context and in those that it starts."""
+    """Add `handler` to every run that starts inside the block, also in tasks that the block starts."""
     register_configure_hook(_added, inheritable=True)
     token = _added.set((*_added.get(), handler))
     try:
@@ -108,7 +108,7 @@ def _wants_models(handler: Any) -> bool:
 
 
 def hooked_handlers() -> list[tuple[BaseCallbackHandler, bool]]:
-    """Return the handlers that hooks add in this context, each with whether child runs inherit it."""
+    """Return (handler, inherit) for each handler that hooks add in this context; `inherit`: for child runs too."""
     found: list[tuple[BaseCallbackHandler, bool]] = []
     for hook in _hooks:
         held = hook.context_var.get(None)

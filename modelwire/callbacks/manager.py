@@ -50,7 +50,7 @@ __all__ = [
 # Reporting returns None in the sync classes, and a coroutine in the async ones.
 Told = TypeVar("Told", covariant=True)
 Run = TypeVar("Run", bound="BaseRunManager[Any]")
-# Reports when it is awaited.
+# The result of a method that reports an event when it is awaited.
 Awaited: TypeAlias = Coroutine[Any, Any, None]
 Manager = TypeVar("Manager", bound=BaseCallbackManager)
 # Starting returns a run (for models, several), or a coroutine with it.
@@ -61,7 +61,7 @@ RetrieverRun = TypeVar("RetrieverRun", covariant=True)
 
 
 class BaseRunManager(Generic[Told]):
-    """Reports on one run that has started."""
+    """Reports the events of one run, which has started, to its handlers."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class BaseRunManager(Generic[Told]):
 
 
 class RunManager(BaseRunManager[None]):
-    """Reports on a run, at once."""
+    """Reports the events of a sync run."""
 
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         if self.handlers:
@@ -128,7 +128,7 @@ class RunManager(BaseRunManager[None]):
 
 
 class AsyncRunManager(BaseRunManager[Awaited]):
-    """Reports on a run, when awaited."""
+    """Reports the events of an async run; the methods return coroutines."""
 
     async def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         if self.handlers:
@@ -217,7 +217,7 @@ class _RetrieverEvents(BaseRunManager[Told]):
 
 
 class ParentRunManager(RunManager):
-    """A run that may have children."""
+    """Reports the events of a sync run that may have child runs."""
 
     def get_child(self, tag: str | None = None) -> CallbackManager:
         """Return the manager for a child run; `tag` is for the child only."""
@@ -225,7 +225,7 @@ class ParentRunManager(RunManager):
 
 
 class AsyncParentRunManager(AsyncRunManager):
-    """An async run that may have children."""
+    """Reports the events of an async run that may have child runs."""
 
     def get_child(self, tag: str | None = None) -> AsyncCallbackManager:
         """Return the manager for a child run; `tag` is for the child only."""
@@ -301,9 +301,9 @@ _STARTS: dict[str, tuple[type[BaseRunManager[Any]], type[BaseRunManager[Any]], s
 
 
 class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRun, RetrieverRun]):
-    """The shared part of the sync and the async manager.
+    """The base class of the sync and the async callback manager.
 
-    The sync one returns a run, the async one an awaitable of it.
+    A start returns the manager of the new run, in the async class a coroutine with it.
     """
 
     _handle: Callable[..., Told]
@@ -364,7 +364,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         rows: Iterable[Any],
         kwargs: Kwargs,
     ) -> ModelRuns:
-        """Start one run for each row; `run_id` is the first one's."""
+        """Start one run for each row; `run_id` is the id of the first run."""
         ids = chain((run_id,), repeat(None))
         return self._gathered(
             self._start(event, id, serialized, [row], **kwargs)
@@ -392,7 +392,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> ModelRuns:
-        """Start one run for each prompt; `run_id` is the first one's."""
+        """Start one run for each prompt; `run_id` is the id of the first run."""
         return self._start_each("on_llm_start", run_id, serialized, prompts, kwargs)
 
     def on_chat_model_start(
@@ -402,7 +402,7 @@ class _RunStarter(BaseCallbackManager, Generic[Told, ModelRuns, ChainRun, ToolRu
         run_id: UUID | None = None,
         **kwargs: Any,
     ) -> ModelRuns:
-        """Start one run for each list of messages; `run_id` is the first one's."""
+        """Start one run for each list of messages; `run_id` is the id of the first run."""
         return self._start_each("on_chat_model_start", run_id, serialized, messages, kwargs)
 
     def on_chain_start(
@@ -469,7 +469,7 @@ class CallbackManager(
         CallbackManagerForRetrieverRun,
     ]
 ):
-    """Starts runs and reports that to handlers, at once."""
+    """Starts sync runs and reports their starts to handlers."""
 
     _handle = staticmethod(handle_event)
     _gathered = staticmethod(list[CallbackManagerForLLMRun])
@@ -501,7 +501,7 @@ class AsyncCallbackManager(
         Coroutine[Any, Any, AsyncCallbackManagerForRetrieverRun],
     ]
 ):
-    """Starts runs and reports that to handlers, when awaited."""
+    """Starts async runs and reports their starts to handlers; the methods return coroutines."""
 
     _handle = staticmethod(ahandle_event)
 

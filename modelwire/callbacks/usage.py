@@ -35,7 +35,7 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
         """Do nothing: the end event has the usage."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
-        """Add the usage of an answer, if it names its model and usage."""
+        """Add the usage of an answer, if the answer has a usage and the name of its model."""
         for row in response.generations:
             for generation in row:
                 message = getattr(generation, "message", None)
@@ -55,7 +55,7 @@ class UsageMetadataCallbackHandler(BaseCallbackHandler):
 def get_usage_metadata_callback(
     name: str = "usage_metadata_callback",
 ) -> Iterator[UsageMetadataCallbackHandler]:
-    """Count the tokens of every model called inside the `with` block, in this context and in those that it starts.
+    """Count the tokens of every model called inside the `with` block, also in tasks that the block starts.
 
     `name` is accepted for compatibility and has no effect.
 

@@ -43,7 +43,10 @@ def parse_complete_json(text: str) -> Any:
     """
     try:
         return from_json(text)
-    except (ValueError, TypeError) as exc:  # A lone surrogate in the text is a TypeError.
+    except (
+        ValueError,
+        TypeError,
+    ) as exc:  # `from_json` raises TypeError for a lone surrogate in the text.
         begun = text.lstrip()
         if not begun.startswith(("{", "[", '"')):
             raise InvalidArgument(f"The text is not JSON: {exc}.") from exc

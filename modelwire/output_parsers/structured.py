@@ -1,4 +1,4 @@
-"""The parser behind `with_structured_output`: the requested value, or an error. Never `None`."""
+"""The parser behind `with_structured_output`: it returns the requested value, never None, or raises an error."""
 
 from __future__ import annotations
 

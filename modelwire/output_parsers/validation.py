@@ -37,9 +37,9 @@ class OutputValidationError(OutputParserException, ValidationError):
 def validation_error(
     text: str, error: ValueError, *, llm_output: str, raw_message: Any = None
 ) -> OutputParserException:
-    """Return the error to raise `from error`, pydantic's own of v2 or v1, with the message `text`.
+    """Return the error for `error`, a `ValidationError` of pydantic v2 or v1, with the message `text`.
 
-    Any other `ValueError` becomes an `OutputParserException`.
+    Raise it `from error`. Any other `ValueError` becomes an `OutputParserException`.
     """
     both: OutputParserException
     if isinstance(error, ValidationError):

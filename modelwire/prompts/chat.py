@@ -158,7 +158,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
                 _add(piece, messages, full)
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
         return messages
 
     async def _amessages_of(self, values: Values) -> list[BaseMessage]:
@@ -172,7 +172,7 @@ class ChatPromptTemplate(BaseChatPromptTemplate):
                     _add(piece, messages, full)
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
         return messages
 
     def _prompt_of(self, values: Values) -> PromptValue:

@@ -50,7 +50,7 @@ class DictPromptTemplate(RunnableSerializable[dict[str, Any], dict[str, Any]]):
             filled: JSON = read.fill(kwargs)
         except KeyError as exc:
             check_variables(self, read.variables, kwargs, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
         return filled
 
     async def aformat(self, **kwargs: Any) -> JSON:

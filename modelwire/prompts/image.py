@@ -70,7 +70,7 @@ class ImagePromptTemplate(BasePromptTemplate[ImageURL]):
             }
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
         if "path" in filled:
             raise InvalidTemplate(
                 "An image prompt reads no files: give the image by `url` (https or data:)."

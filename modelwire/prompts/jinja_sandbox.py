@@ -68,7 +68,7 @@ def _bounded_filter(name: str) -> Function:
 def _refuse_widths(
     args: Iterable[Any], kwargs: Values, *, text: str = "", wide: str = _WIDE_PERCENT
 ) -> None:
-    """Raise for a large number among the arguments, or a large width in a format `text`."""
+    """Raise `SecurityError` for a large number among the arguments, or a large width in the format `text`."""
     values = (*args, *kwargs.values())
     is_wide = any(isinstance(value, int) and value > _MOST_AT_ONCE for value in values)
     if is_wide or re.search(wide, text):

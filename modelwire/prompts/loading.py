@@ -18,8 +18,9 @@ KINDS = ("prompt", "few_shot")
 
 
 def load_prompt(path: str | Path, encoding: str | None = None) -> BasePromptTemplate[Any]:
-    """Return the prompt in a `.json` or `.yaml` file. `template_path`, and examples that are a
-    text, name files beside it.
+    """Return the prompt in a `.json` or `.yaml` file.
+
+    In the file `template_path`, and `examples` if it is a text, are paths relative to its folder.
 
     Raises: `InvalidConfig` for a file that is not a prompt, and for a jinja2 template, since the
     file may be untrusted.
@@ -61,7 +62,8 @@ def _made(config: Any, file: Path, encoding: str | None) -> BasePromptTemplate[A
     kind = values.pop("_type", "prompt")
     if kind not in KINDS:
         raise InvalidConfig(
-            f"`{file}` is of the type `{kind}`. {did_you_mean(str(kind), KINDS)}", path=str(file)
+            f"`{file}` has the unknown `_type` `{kind}`. {did_you_mean(str(kind), KINDS)}",
+            path=str(file),
         )
     if values.get("template_format") == "jinja2":
         raise InvalidConfig(

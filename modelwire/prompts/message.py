@@ -242,7 +242,7 @@ class BaseStringMessagePromptTemplate(BaseMessagePromptTemplate):
             return self._with_content(self._content(kwargs))
         except KeyError as exc:
             check_variables(self, self.input_variables, kwargs, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
 
     async def aformat(self, **kwargs: Any) -> BaseMessage:
         """Return the message with the variables filled in. Raises: `MissingVariable`."""

@@ -159,7 +159,7 @@ class PromptTemplate(StringPromptTemplate):
             return self._template().render(self._with_partials(values))
         except KeyError as exc:
             check_variables(self, self.input_variables, values, exc)
-            raise  # The error comes from a value itself.
+            raise  # No variable is missing, so a value itself has raised the error.
 
     def _prompt_of(self, values: Values) -> PromptValue:
         if type(self) is PromptTemplate:
@@ -186,7 +186,7 @@ def _check_variables(template: str, template_format: str, declared: Any, partial
 
     if template_format == "mustache":
         raise InvalidArgument(
-            "Mustache templates cannot be validated: a name in them may be missing."
+            "Mustache templates cannot be validated, because their variables may be missing."
         )
     if declared is None:
         raise InvalidArgument(

@@ -40,7 +40,7 @@ def check_valid_template(template: str, template_format: str, input_variables: l
         return
     if template_format != "f-string":
         raise InvalidArgument(
-            f"Invalid template format {template_format!r}: templates in `f-string` and `jinja2` can be checked."
+            f"Invalid template format {template_format!r}: only templates in `f-string` and `jinja2` can be checked."
         )
     problem = f"Invalid prompt schema; check for mismatched or missing input parameters from {list(input_variables)}"
     try:

@@ -222,7 +222,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str | None, str, str | None]]:
 
 
 def _check_field(name: str, spec: str, conversion: str | None) -> None:
-    """Raise for attribute and index access: a template may be untrusted, and must not read the inside of values."""
+    """Raise `InvalidTemplate` for attribute and index access: an untrusted template must not look into values."""
     if "." in name or "[" in name or "]" in name:
         raise InvalidTemplate(
             f"Invalid variable name {name!r} in f-string template."

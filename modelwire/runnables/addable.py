@@ -191,7 +191,7 @@ def _joined(items: list[Any]) -> Any:
             return [part for item in items for part in item]
         if kind is AddableDict:
             return _joined_dicts(items, _joined)
-        # Chunks of a module that is not loaded cannot exist.
+        # If `modelwire.messages` is not loaded, no item can be one of its chunks.
         messages = sys.modules.get("modelwire.messages")
         if kind is getattr(messages, "AIMessageChunk", None):
             return cast("Any", messages).add_ai_message_chunks(*items)

@@ -92,7 +92,7 @@ class Runnable(BatchMethods[Input, Output], Described, ABC, Generic[Input, Outpu
         guard(cls, clocked)
 
     def _may_answer_on_loop(self) -> bool:
-        """Return whether `ainvoke` may answer a sync call.
+        """Return whether a sync batch may call `ainvoke` on an event loop in place of `invoke`.
 
         It may not if a class overrides `invoke` but inherits `ainvoke`, which would skip the override.
         """

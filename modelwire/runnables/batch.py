@@ -127,7 +127,7 @@ def _mismatch(configs: int, inputs: str) -> InvalidArgument:
 
 
 def in_order(finished: _Numbered) -> list[Any]:
-    """Return the outputs in the order of the inputs."""
+    """Return the outputs in the order of the inputs; `finished` yields (position, output)."""
     outputs: list[Any] = []
     try:
         for position, output in finished:
@@ -138,7 +138,7 @@ def in_order(finished: _Numbered) -> list[Any]:
 
 
 async def ain_order(finished: _AsyncNumbered) -> list[Any]:
-    """Return the outputs in the order of the inputs."""
+    """Return the outputs in the order of the inputs; `finished` yields (position, output)."""
     outputs: list[Any] = []
     try:
         async for position, output in finished:
@@ -229,7 +229,7 @@ class _Crew(ABC):
     def start(self, position: int, call: Work, report: Report) -> None: ...
 
     def cancel(self) -> None:  # noqa: B027 - a subclass may have nothing to cancel
-        """Cancel what can be cancelled; other calls finish. All of them still report."""
+        """Cancel the calls that can be cancelled; other calls finish. Each call still reports its outcome."""
 
     def dismiss(self) -> None:  # noqa: B027 - a subclass may have no workers
         """Release the workers."""

@@ -99,7 +99,7 @@ class RunnableBranch(_Choice[Input, Output]):
         return f"RunnableBranch(branches={self.branches!r}, default={self.default!r})"
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the first schema other than `Any`, of the default, the branches, the conditions."""
+        """Return the first input schema that is not `Any`: of the default, then the branches, then the conditions."""
         candidates = [
             self.default,
             *(body for _, body in self.branches),
@@ -129,7 +129,7 @@ class RunnableBranch(_Choice[Input, Output]):
 
 
 class RunnableRoute(_Choice[Input, Output]):
-    """Runs the one of `routes` that a function (or runnable) of the input names, on the same input."""
+    """Runs one of `routes` on the input: that whose key `choose`, a function or runnable of the same input, returns."""
 
     _parts = ("choose", "routes", "default", "name")
 
@@ -147,7 +147,8 @@ class RunnableRoute(_Choice[Input, Output]):
             )
         if default is not None and default not in routes:
             raise InvalidArgument(
-                f"`default` is `{default}`. {did_you_mean(default, list(routes))}"
+                f"`default` names the route `{default}`, but there is no such route. "
+                f"{did_you_mean(default, list(routes))}"
             )
         self.choose: Runnable[Input, str] = coerce_to_runnable(
             choose, place="as `choose` of a route"
@@ -163,7 +164,7 @@ class RunnableRoute(_Choice[Input, Output]):
         return f"RunnableRoute({self.choose!r}, {self.routes!r})"
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the first schema other than `Any`, of the routes and of the choosing runnable."""
+        """Return the first input schema that is not `Any`: of the routes, then of `choose`."""
         return schemas.first_input(
             [*self.routes.values(), self.choose], config
         ) or super().get_input_schema(config)

@@ -55,15 +55,14 @@ class RunnableConfig(TypedDict, total=False):
     Every key is optional; an unknown key counts as `configurable`.
     """
 
-    tags: list[str]  # They apply to this run and those below it.
-    metadata: dict[str, Any]  # It applies to this run and those below it.
+    tags: list[str]  # They apply to this run and to nested runs.
+    metadata: dict[str, Any]  # It applies to this run and to nested runs.
     callbacks: Callbacks  # A list of handlers, or a manager.
     run_name: str  # It applies to this run only.
     run_id: UUID | None  # It applies to this run only.
     max_concurrency: int | None  # The number of concurrent calls in `batch` and parallel branches.
-    recursion_limit: (
-        int  # How many runnables, each returned by the one before, a function may start.
-    )
+    # How many runnables, each returned by the one before, a function may start.
+    recursion_limit: int
     # Values of configurable fields, and any values of the user's own.
     configurable: dict[str, Any]
     timeout: float | None  # Seconds for the whole call, including queueing and retries.

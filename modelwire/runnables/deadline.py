@@ -105,7 +105,7 @@ def acovered_chunks(
 ) -> AsyncIterator[Item]:
     """Yield the chunks.
 
-    At the deadline (plus `grace_s`), cancel the wait for the next one and raise `Timeout`.
+    At the deadline (plus `grace_s`), cancel the wait for the next chunk and raise `Timeout`.
     """
     if deadline is None:
         return chunks

@@ -98,11 +98,17 @@ class Described:
         return self.get_output_schema()
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the schema of the input, as a pydantic model class; `config` may choose a configurable runnable."""
+        """Return the schema of the input, as a pydantic model class.
+
+        For a configurable runnable, it is that of the runnable that `config` chooses.
+        """
         return schemas.schema_of(self.get_name("Input"), schemas.declared(self, "InputType"))
 
     def get_output_schema(self, config: Config = None) -> Schema:
-        """Return the schema of the output, as a pydantic model class; `config` may choose a configurable runnable."""
+        """Return the schema of the output, as a pydantic model class.
+
+        For a configurable runnable, it is that of the runnable that `config` chooses.
+        """
         return schemas.schema_of(self.get_name("Output"), schemas.declared(self, "OutputType"))
 
     def get_input_jsonschema(self, config: Config = None) -> JSON:

@@ -68,7 +68,7 @@ class ConfigurableFieldSpec(NamedTuple):
 
 
 def get_unique_config_specs(specs: Iterable[ConfigurableFieldSpec]) -> list[ConfigurableFieldSpec]:
-    """Return each spec once, by id. Raises for two different specs with one id."""
+    """Return each spec once, sorted by id. Raises: `InvalidArgument` for two different specs with one id."""
     unique: dict[str, ConfigurableFieldSpec] = {}
     for spec in sorted(specs, key=lambda spec: (spec.id, *(spec.dependencies or ()))):
         if unique.setdefault(spec.id, spec) != spec:

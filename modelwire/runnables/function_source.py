@@ -42,7 +42,7 @@ def format_function(func: Any) -> str:
 def _lambda_source(func: Any) -> str | None:
     """Return the source of a lambda; None if it is unavailable.
 
-    If its lines have several lambdas, the one with the same bytecode is meant.
+    If its lines have several lambdas, that with the same bytecode is returned, or else the first.
     """
     lambdas = [node for node in _nodes(func) if isinstance(node, ast.Lambda)]
     if not lambdas:

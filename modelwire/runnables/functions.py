@@ -62,7 +62,7 @@ def is_async(func: Any) -> bool:
 
 def _yields(func: Any, kind: Callable[[Any], bool]) -> bool:
     """Return whether `kind`, such as `inspect.isgeneratorfunction`, is true for `func` or its class's `__call__`."""
-    return kind(func) or kind(getattr(type(func), "__call__", None))  # noqa: B004 - of the class, not the object
+    return kind(func) or kind(getattr(type(func), "__call__", None))  # noqa: B004 - the class defines it
 
 
 def _own_name(func: Any) -> str | None:

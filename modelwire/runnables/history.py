@@ -40,10 +40,10 @@ class RunnableWithMessageHistory(WholeStep[Any, Any]):
 
     `get_session_history` returns the store of the conversation that
     `config["configurable"]["session_id"]` names, or that the keys in `history_factory_config` name.
-    The earlier messages are under `history_messages_key` of the input dict, or without that key
-    before the new messages: those of `input_messages_key`, or the input itself. The answer is under
-    `output_messages_key` if it is a dict. A failed call, or a stream that is left early, stores
-    nothing.
+    The earlier messages are put under `history_messages_key` of the input dict; without that key,
+    before the new messages, which are the value under `input_messages_key` or the input itself. If
+    the output is a dict, the answer is read from its `output_messages_key`. A failed call, or a
+    stream that is closed early, stores nothing.
     """
 
     _parts = (

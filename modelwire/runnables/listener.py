@@ -24,12 +24,12 @@ _TYPES = {"chat_model": ("chat_model", "llm")}
 
 
 class RunFilter:
-    """Selects runs: those that match one of the includes (all, if there are none), minus those that
-    match an exclude.
+    """Selects the runs that match an include, or all runs without includes, unless they match an
+    exclude.
     """
 
     def __init__(self, kwargs: Kwargs) -> None:
-        """Remove `include_names`, `exclude_tags` and similar keywords from those of a call; each is a list, or None."""
+        """Read `include_names`, `exclude_tags` and similar, each a list or None, and remove them from `kwargs`."""
         self._included: list[set[str] | None] = []
         self._excluded: list[set[str]] = []
         for what in _WHAT:

@@ -60,7 +60,7 @@ class RunLogPatch:
     def __add__(self, other: RunLogPatch) -> RunLog:
         if not isinstance(other, RunLogPatch):
             raise InvalidType(
-                f"A `RunLogPatch` adds to a `RunLogPatch`, not to a `{type(other).__name__}`."
+                f"Only a `RunLogPatch` can be added to a `RunLogPatch`, not a `{type(other).__name__}`."
             )
         ops = [*self.ops, *other.ops]
         return RunLog(*ops, state=_applied(None, ops))
@@ -86,7 +86,7 @@ class RunLog(RunLogPatch):
     def __add__(self, other: RunLogPatch) -> RunLog:
         if not isinstance(other, RunLogPatch):
             raise InvalidType(
-                f"A `RunLogPatch` adds to a `RunLog`, not a `{type(other).__name__}`."
+                f"Only a `RunLogPatch` can be added to a `RunLog`, not a `{type(other).__name__}`."
             )
         return RunLog(*self.ops, *other.ops, state=_applied(self.state, other.ops))
 

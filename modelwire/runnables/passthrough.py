@@ -73,7 +73,7 @@ class RunnablePassthrough(Step[Other, Other]):
         return self.input_type or Any
 
     @classmethod
-    def assign(cls, **kwargs: Any) -> RunnableAssign:  # type: ignore[override]  # LangChain's: on the class, it begins a chain
+    def assign(cls, **kwargs: Any) -> RunnableAssign:  # type: ignore[override]  # as in LangChain, this method of the class begins a chain
         """Return the step that adds keys to its input dict; each value is a runnable or function of that dict."""
         return RunnableAssign(RunnableParallel(kwargs))
 
@@ -169,14 +169,14 @@ class RunnableAssign(Step[Outputs, Outputs]):
         return f"RunnableAssign<{','.join(self.mapper.steps__)}>"
 
     def get_input_schema(self, config: Config = None) -> Schema:
-        """Return the fields that the branches read, if they are known."""
+        """Return a schema with the fields that the branches read, if these are known."""
         read = self.mapper.get_input_schema(config)
         if schemas.fields_of(read) is not None:
             return read
         return super().get_input_schema(config)
 
     def get_output_schema(self, config: Config = None) -> Schema:
-        """Return the fields that the branches read, and those they add."""
+        """Return a schema with the fields that the branches read and the fields that they add."""
         read = schemas.fields_of(self.mapper.get_input_schema(config))
         return schemas.assign_output(read, self.mapper, "RunnableAssignOutput", config)
 
@@ -257,7 +257,7 @@ class RunnableAssign(Step[Outputs, Outputs]):
 
 
 class RunnablePick(Step[dict[str, Any], Any]):
-    """Picks one key's value from the input dict, or with a list of keys the dict of those that exist."""
+    """Picks the value of one key from the input dict, or with a list of keys a dict of the keys that exist."""
 
     _parts = ("keys", "name")
 

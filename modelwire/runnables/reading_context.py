@@ -19,7 +19,7 @@ Parameters = ParamSpec("Parameters")
 
 
 def bound(items: Iterator[Item]) -> Iterator[Item]:
-    """Return `items` bound to the observers of this context; without observers, `items` itself."""
+    """Return an iterator over `items` that runs with the observers of this context; without any, `items` itself."""
     observers = OBSERVERS_IN_CONTEXT.get()
     if observers:
         return _read(items, observers)
@@ -27,7 +27,7 @@ def bound(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def abound(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Return `items` bound to the observers of this context; without observers, `items` itself."""
+    """Return an iterator over `items` that runs with the observers of this context; without any, `items` itself."""
     observers = OBSERVERS_IN_CONTEXT.get()
     if observers:
         return _aread(items, observers)
@@ -37,7 +37,7 @@ def abound(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
 def bound_stream(
     make: Callable[Parameters, Iterator[Item]],
 ) -> Callable[Parameters, Iterator[Item]]:
-    """Return a generator function whose results are bound to the observers of the context in which it is called."""
+    """Return a generator function whose iterators run with the observers of the context in which it is called."""
 
     @wraps(make)
     def made(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Item]:
@@ -49,7 +49,7 @@ def bound_stream(
 def abound_stream(
     make: Callable[Parameters, AsyncIterator[Item]],
 ) -> Callable[Parameters, AsyncIterator[Item]]:
-    """Return an async generator function whose results are bound to the observers of the context in
+    """Return an async generator function whose iterators run with the observers of the context in
     which it is called.
     """
 

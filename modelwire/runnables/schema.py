@@ -68,7 +68,7 @@ class _Lenient(GenerateJsonSchema):
 
 
 class _Derived(BaseModel):
-    """The base of generated schemas. `schema` is for older scripts; pydantic's own method warns."""
+    """The base class of generated schemas. Older scripts call `schema`, with which pydantic's own class warns."""
 
     if not TYPE_CHECKING:
         # Type checkers see pydantic's signatures.

@@ -96,8 +96,8 @@ Handler: TypeAlias = bool | str | Callable[[Any], Any] | None
 class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     """A tool a language model may call. Subclass it with a `name`, a `description` and `_run` (and `_arun`).
 
-    `args_schema` (a pydantic model class or a JSON schema) is what the model sees; without one, the parameters of
-    `_run` are. `invoke` takes the arguments, or a whole tool call, which it answers with a `ToolMessage`.
+    `args_schema` (a pydantic model class or a JSON schema) describes the arguments to the model; without it the
+    parameters of `_run` do. `invoke` takes the arguments, or a whole tool call, which it answers with a `ToolMessage`.
     `response_format="content_and_artifact"` means that `_run` returns two values: the content for the model and
     an artifact for the program. `extras` are options of one provider.
     """
@@ -115,7 +115,7 @@ class BaseTool(RunnableSerializable[str | dict[str, Any] | ToolCall, Any]):
     handle_validation_error: Annotated[Handler, SkipValidation, DumpedAsJson] = False
     response_format: Literal["content", "content_and_artifact"] = "content"
     extras: dict[str, Any] | None = None
-    # Whether `run_tools` asks its `approve` before it runs the tool: always (True), never (False), or if there is one.
+    # When `run_tools` calls `approve` before it runs the tool: always (True), never (False), or if it has one (None).
     approve: bool | None = None
 
     @classmethod

@@ -86,8 +86,9 @@ def answered(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
             call = next((one for one in waiting if one["id"] == message.tool_call_id), None)
             if call is None:
                 raise InvalidArgument(
-                    f"Message {position} answers the tool call `{message.tool_call_id}`, which the answer before it "
-                    "does not make, or which is answered already. Leave it out, or put the call before it."
+                    f"Message {position} answers the tool call `{message.tool_call_id}`, but the model's answer before "
+                    "it has no such call, or the call is answered already. Remove the message, or put the answer with "
+                    "the call before it."
                 )
             waiting.remove(call)
         else:

@@ -52,11 +52,11 @@ JSON_TYPES = frozenset(("object", "array", "string", "number", "integer", "boole
 
 
 def convert_to_openai_function(function: Any, *, strict: bool | None = None) -> JSON:
-    """Return `{"name", "description", "parameters"}`, the last two if the function has them.
+    """Return a dict of `name`, and of `description` and `parameters` if the function has them.
 
     `function` is a function, a pydantic model class, a TypedDict class, a tool, a JSON schema with a title, or a tool
     as OpenAI, Anthropic or Bedrock has it. With `strict`, every object is closed and all its properties are required;
-    the input is never changed. The title of a class or schema becomes a name that providers take: `Page[Item]` is
+    the input is never changed. The title of a class or schema becomes a name that providers accept: `Page[Item]` is
     `Page_Item_`. Raises: `InvalidArgument` for a value that has no such form.
     """
     if is_langchain(function):

@@ -36,9 +36,9 @@ class Signature(NamedTuple):
     """The parameters of a function, read once."""
 
     parameters: Mapping[str, inspect.Parameter]
-    hints: Values  # The annotations that can be resolved.
-    config_name: str | None  # The parameter that takes the config.
-    injected: frozenset[str]
+    hints: Values  # The resolved annotations, without those that cannot be resolved.
+    config_name: str | None  # The name of the parameter that takes the config.
+    injected: frozenset[str]  # The names of the parameters for injected arguments.
 
 
 def signature_of(func: Function) -> Signature:
@@ -129,7 +129,7 @@ def _is_config(hint: Any) -> bool:
 
 
 def _is_class(thing: Any, ours: type) -> bool:
-    """Return whether `thing` is this class, a subclass of it, or LangChain's class of the same name."""
+    """Return whether `thing` is the class `ours`, a subclass of it, or LangChain's class of the same name."""
     if not isinstance(thing, type):
         return False
     return ours in thing.__mro__ or is_langchains(thing, ours.__name__)

@@ -237,7 +237,7 @@ def without_defaults(schema: Values) -> JSON:
     return rebuilt(schema, lambda node: in_words(node, lambda key, _: key != "default"))
 
 
-# A schema that inlining would make larger than this many schemas keeps its references.
+# If inlining would produce more than this many nested schemas, a schema keeps its references.
 _MOST_INLINED_NODES = 5_000
 
 
@@ -270,9 +270,8 @@ def inlined(schema: Values) -> JSON:
 def _resolved(node: JSON, definitions: Values) -> JSON:
     """Return the definition that a schema refers to, merged with its other keys; without a `$ref`, the schema."""
     if isinstance(node.get("discriminator"), Mapping):
-        node["discriminator"] = without(
-            node["discriminator"], "mapping"
-        )  # It refers to definitions.
+        # The mapping refers to definitions, which may be inlined.
+        node["discriminator"] = without(node["discriminator"], "mapping")
     ref = node.get("$ref")
     if ref is None and len(node.get("allOf", ())) == 1:
         # Pydantic wraps a reference that has siblings in an `allOf`.

@@ -311,7 +311,7 @@ class _Loop:
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
-        """Add the conversation so far to the error if a budget stops the model."""
+        """Add the conversation so far to a `BudgetExceeded` that the model raises inside the block."""
         try:
             yield
         except BudgetExceeded as exc:

@@ -18,14 +18,14 @@ class _SchemaError(NoJsonSchema):
 
 
 class TypeWithoutSchema(_SchemaError, PydanticInvalidForJsonSchema):
-    """A type that a JSON schema cannot express."""
+    """Raised for a type that a JSON schema cannot express."""
 
     def __init__(self, message: str) -> None:
         PydanticErrorMixin.__init__(self, message, code="invalid-for-json-schema")
 
 
 class UndefinedAnnotation(_SchemaError, PydanticUndefinedAnnotation, PydanticUserError):
-    """A type with a name that is not defined."""
+    """Raised for an annotation that uses a name that is not defined."""
 
     def __init__(self, message: str, name: str | None = None) -> None:
         PydanticErrorMixin.__init__(self, message, code="undefined-annotation")

@@ -13,7 +13,7 @@ __all__ = ["collect_runs", "register_configure_hook"]
 
 @contextmanager
 def collect_runs() -> Iterator[RunCollectorCallbackHandler]:
-    """Collect the outermost runs that start inside the `with` block, in this context and those it starts.
+    """Collect the outermost runs that start inside the `with` block, also in tasks that the block starts.
 
     Example:
         with collect_runs() as collected:

@@ -235,7 +235,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 @contextmanager
 def track() -> Iterator[CostTracker]:
-    """Track the models called inside the `with` block, in this context and in those that it starts.
+    """Track the models called inside the `with` block, also in tasks that the block starts.
 
     Example:
         with track() as spent:

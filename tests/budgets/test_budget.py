@@ -659,7 +659,7 @@ def test_an_argument_wins_over_the_file_and_the_others_of_the_file_hold(tmp_path
     b = budget("team", calls=3, config_file=str(path))
     assert (b.calls, b.tokens, b.unpriced) == (3, 500, "ignore")
     assert budget("other", calls=3, config_file=str(path)).tokens is None
-    with pytest.raises(InvalidArgument, match=r"`name` is a text, not 5.*`budget\(usd=5\)`"):
+    with pytest.raises(InvalidArgument, match=r"`name` must be a text, not 5.*`budget\(usd=5\)`"):
         budget(5)  # type: ignore[arg-type]
 
 

@@ -124,7 +124,7 @@ class Connection:
 
         Cancelling the future cancels the request at the server.
 
-        Raises: `ToolException` when the connection is closed.
+        Raises: `ToolException` if the connection is closed.
         """
         client = self._client
         if client is None:
@@ -157,7 +157,7 @@ class Connection:
                 answer = await self._answer(None, params)
                 if getattr(answer, "action", None) != "accept":
                     raise ToolException(
-                        f"The tool needs the user to visit a page first, and the user has not: {page['url']}"
+                        f"The tool needs the user to visit a page first, but the user did not: {page['url']}"
                     ) from None
         return await client.call_tool(name, arguments, progress_callback=report)
 
@@ -361,7 +361,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _pages_to_visit(error: Any) -> list[JSON]:
-    """Return the pages that the user has to visit, from an error with this code; [] for another error."""
+    """Return the pages that the user has to visit, from an error with the code -32042; [] for another error."""
     is_about_pages = error.error.code == _URL_ELICITATION_REQUIRED
     data = error.error.data
     if not is_about_pages or not isinstance(data, dict):

@@ -18,7 +18,7 @@ from modelwire.tools.schema_check import JsonSchemaCheck
 
 @dataclass(frozen=True)
 class ElicitationAnswer:
-    """The user's answer to an `Elicitation`. Its methods `accept`, `decline` and `cancel` make one."""
+    """The user's answer to an `Elicitation`, whose methods `accept`, `decline` and `cancel` return it."""
 
     action: Literal["accept", "decline", "cancel"]
     content: JSON | None = field(default=None, repr=False)  # The values may be private.

@@ -94,7 +94,7 @@ def _provider(
     async def redirect(authorization_url: str) -> None:
         if page is None:
             raise ConnectFailed(
-                f"The login has ended. Run `modelwire mcp login {plain_url(url)}` again"
+                f"The login has expired. Run `modelwire mcp login {plain_url(url)}` again"
             )
         page.expect(authorization_url)
         open_url = login.open_url or _open_browser

@@ -38,7 +38,7 @@ class MCPResource:
 
 @dataclass(frozen=True)
 class MCPResourceTemplate:
-    """Resources whose address has parameters: `template.read(city="Bern")`. `uri_template` is one of RFC 6570."""
+    """Resources whose URI has parameters: `template.read(city="Bern")`. `uri_template` has the syntax of RFC 6570."""
 
     uri_template: str
     name: str
@@ -54,7 +54,7 @@ class MCPResourceTemplate:
         return names
 
     def uri(self, /, **values: str | list[str]) -> str:
-        """Return the address with these values, quoted.
+        """Return the URI with these values, quoted.
 
         Raises: `InvalidArgument` for a value that is missing, unknown or not a text.
         """
@@ -65,7 +65,7 @@ class MCPResourceTemplate:
         return uri
 
     def read(self, /, **values: str | list[str]) -> list[JSON]:
-        """Return the content at the address with these values, as `MCPResource.read` does."""
+        """Return the content of the resource with these values, as `MCPResource.read` does."""
         return self.server.request(reading(self.uri(**values)))
 
     async def aread(self, /, **values: str | list[str]) -> list[JSON]:

@@ -60,7 +60,7 @@ def reason(error: BaseException) -> str:
         error = error.exceptions[0]
     text = re.sub(r"//[^/\s]*@", "//", str(error))
     text = _INPUT_VALUE.sub("input_value=...", text)
-    # The package raises this class for every error that the server sends, so its name says nothing.
+    # The package raises this class for every error that the server sends, so its name is left out.
     if type(error).__name__ == "MCPError":
         return text.rstrip(". ")
     if text:
