@@ -9,7 +9,7 @@ from typing import Any
 
 from modelwire import tools
 from modelwire.command.keyboard import with_echo
-from modelwire.command.standard_streams import warn
+from modelwire.command.standard_streams import has_terminal, warn
 from modelwire.terminal_text import printable
 
 _QUESTION = "Run it? y, n, a (always run {name} in this conversation), or the reason why not: "
@@ -29,7 +29,7 @@ class Approver:
         """Return True, False or the user's reason to decline."""
         if self.approves_all or request.name in self._always:
             return True
-        if sys.stdin is None or not sys.stdin.isatty():
+        if not has_terminal():
             warn(
                 f"{_shown(request)} was declined: {_NO_TERMINAL} `--yes` runs tools without a question."
             )
@@ -57,7 +57,7 @@ def _shown(request: tools.ToolRequest) -> str:
 
 
 def _typed(question: str) -> str:
-    """Return what the user types after a question on standard error; an empty text at the end of the input."""
+    """Write a question to standard error, and return the line that the user types; empty at the end of the input."""
     sys.stderr.write(question)
     sys.stderr.flush()
     with with_echo():

@@ -25,7 +25,7 @@ _CODE = re.compile(
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Declare the command, its options and the function that runs it."""
     ask = commands.add_parser(
         "ask",
         help='ask a model one thing; `modelwire "a question"` does the same',

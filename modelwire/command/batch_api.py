@@ -65,7 +65,7 @@ def submit(settings: Values, chain: Any, command: JSON, *, quiet: bool, detach: 
 
 
 def finish(path: Path, chain: Any, settings: Values, *, quiet: bool, again: bool = False) -> int:
-    """Wait for a job and write its table. With `again`, failed rows are submitted once more.
+    """Wait for a job and write its table. With `again`, failed rows are submitted again first.
 
     Return the exit code.
     """

@@ -23,7 +23,7 @@ from modelwire.aliases import JSON
 from modelwire.command import model_options, templates, transcripts, waiting
 from modelwire.command.approvals import Approver
 from modelwire.command.shell_errors import shell_text
-from modelwire.command.standard_streams import decoded, warn
+from modelwire.command.standard_streams import decoded, has_terminal, warn
 from modelwire.command.terminal import Screen, bill, is_terminal
 from modelwire.errors import InvalidArgument, ModelwireError, StepLimitReached, did_you_mean
 from modelwire.user_paths import owned
@@ -46,7 +46,7 @@ HELP = {
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Declare the command, its options and the function that runs it."""
     chat = commands.add_parser(
         "chat",
         help="talk with a model; /help lists what else it can do",
@@ -112,7 +112,7 @@ class Chat:
         self.attached: list[JSON] = []
         self.ended = False
         self.failed = False  # Whether a question got no complete answer.
-        self.is_piped = sys.stdin is None or not sys.stdin.isatty()
+        self.is_piped = not has_terminal()
         self._talk: int | None = None
         self.commands: dict[str, Callable[[str], None]] = {
             f"/{name}": getattr(self, f"_{name}") for name in HELP

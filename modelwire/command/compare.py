@@ -22,7 +22,7 @@ else:
 
 
 def register(commands: Any) -> None:
-    """Add the command to `modelwire`."""
+    """Declare the command, its options and the function that runs it."""
     parser = commands.add_parser(
         "compare",
         help="run recorded calls again on other models, and compare the answers",

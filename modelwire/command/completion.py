@@ -16,7 +16,7 @@ _ZSH_START = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit 
 
 
 def register(commands: Any) -> None:
-    """Add the command. Its caller sets the default `parser` to the whole parser, once that is built."""
+    """Declare the command. Its caller sets the default `parser` to the whole parser, once that is built."""
     parser = commands.add_parser(
         "completion",
         help="print what makes your shell complete modelwire's commands",

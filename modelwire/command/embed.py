@@ -24,7 +24,7 @@ _OWN = {
 
 
 def register(commands: Any) -> None:
-    """Add the command to `modelwire`."""
+    """Declare the command, its options and the function that runs it."""
     parser = commands.add_parser(
         "embed",
         help="write a column of vectors for a column of texts",

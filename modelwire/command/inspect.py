@@ -54,7 +54,7 @@ _UNTRUSTED = (
 
 
 def register(commands: Any) -> None:
-    """Add the commands."""
+    """Declare the commands, their options and the functions that run them."""
     models = commands.add_parser(
         "models",
         help="the models and providers this machine can use now, or all models of a provider",

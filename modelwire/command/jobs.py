@@ -105,7 +105,7 @@ _OWN = {
 
 
 def register(commands: Any) -> None:
-    """Add the commands to `modelwire`."""
+    """Declare the commands, their options and the functions that run them."""
     _register_batch(commands)
     parser = commands.add_parser(
         "jobs", help="the jobs of a folder: list, show, retry, write, wait, rm"
@@ -452,6 +452,11 @@ def _read(path: str) -> str:
         ) from exc
 
 
+def _job(options: argparse.Namespace) -> JobFolder:
+    """Return the job that the command line names, by its id or its folder."""
+    return folders.find_job(options.job, Path(options.dir))
+
+
 def list_jobs(options: argparse.Namespace) -> None:
     """Run `modelwire jobs list`: print one line for each job below a folder."""
     readable, unreadable = folders.jobs_below(Path(options.dir))
@@ -473,7 +478,7 @@ def list_jobs(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Run `modelwire jobs show`: print the job's settings, its progress, and why rows have failed."""
-    job = folders.find_job(options.job, Path(options.dir))
+    job = _job(options)
     about = job.about
     state = job.state()
     echo(f"job      {job.id}, {state}, begun {about['begun']}")
@@ -495,7 +500,7 @@ def show(options: argparse.Namespace) -> None:
 
 def retry(options: argparse.Namespace) -> int:
     """Run `modelwire jobs retry`: run the failed rows of a job again; return the exit code."""
-    job = folders.find_job(options.job, Path(options.dir))
+    job = _job(options)
     command = job.about.get("command")
     if not command:
         _refuse_batch_of_python(job, "resubmit()")
@@ -516,7 +521,7 @@ def _refuse_batch_of_python(job: JobFolder, method: str) -> None:
 
 def write(options: argparse.Namespace) -> None:
     """Run `modelwire jobs write`: write the table of the finished rows."""
-    job = folders.find_job(options.job, Path(options.dir))
+    job = _job(options)
     if "batch" in job.about:
         raise InvalidArgument(
             f"`{job.path}` went through a Batch API: `modelwire jobs wait {job.id}` writes its table."
@@ -550,7 +555,7 @@ def write(options: argparse.Namespace) -> None:
 
 def wait(options: argparse.Namespace) -> int:
     """Run `modelwire jobs wait`: wait for the batches of a job, and write its table; return the exit code."""
-    job = folders.find_job(options.job, Path(options.dir))
+    job = _job(options)
     command = job.about.get("command") or {}
     if not command:
         _refuse_batch_of_python(job, "wait()")
@@ -566,7 +571,7 @@ def _remove(options: argparse.Namespace) -> None:
 
     Raises: `JobBusy` if the job is running.
     """
-    job = folders.find_job(options.job, Path(options.dir))
+    job = _job(options)
     question = f"Delete `{job.path}`, with the answers that are in it?"
     if job_reports.is_at_provider(job):
         question = (

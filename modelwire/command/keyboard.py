@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from modelwire.command.standard_streams import has_terminal
+
 # The place of the local flags in the list that `termios.tcgetattr` returns.
 _LOCAL_FLAGS = 3
 
@@ -28,7 +30,7 @@ def with_echo() -> Iterator[None]:
 
 @contextmanager
 def _flags(*, echoes: bool) -> Iterator[None]:
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not has_terminal():
         yield
         return
     try:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from modelwire import ext
-from modelwire.command.standard_streams import decoded, warn
+from modelwire.aliases import JSON
+from modelwire.command.standard_streams import decoded, has_terminal, warn
 from modelwire.errors import DiskError, InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.user_paths import owned, user_folder
@@ -30,7 +31,7 @@ _IN_KEYRING = {"keyring": True}
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Declare the command, its options and the function that runs it."""
     keys = commands.add_parser(
         "keys",
         help="store API keys for the command: set, list, path, rm",
@@ -92,7 +93,7 @@ def _path() -> Path:
     return user_folder("data") / "keys.json"
 
 
-def _index() -> dict[str, dict[str, Any]]:
+def _index() -> dict[str, JSON]:
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
     except OSError:  # There is no store, or it is not readable: the environment may have the key.
@@ -105,7 +106,7 @@ def _index() -> dict[str, dict[str, Any]]:
     return dict(found)
 
 
-def _write(index: dict[str, dict[str, Any]]) -> None:
+def _write(index: dict[str, JSON]) -> None:
     path = _path()
     fresh = path.with_suffix(".new")
     try:
@@ -176,14 +177,13 @@ def _set(options: argparse.Namespace) -> None:
 
 
 def _read_key(name: str) -> str:
-    if sys.stdin is not None and sys.stdin.isatty():
+    key = ""
+    if has_terminal():
         import getpass
 
         key = getpass.getpass(f"Key of {name}: ")
-    else:
-        key = ""
-        if sys.stdin is not None:
-            key = decoded(sys.stdin.buffer.readline())
+    elif sys.stdin is not None:
+        key = decoded(sys.stdin.buffer.readline())
     key = key.strip()
     if not key or not key.isprintable() or " " in key:
         raise InvalidArgument("The input is not a key: it must be one word.")

@@ -17,7 +17,7 @@ _TIMEOUT_S = 60.0
 
 
 def register(commands: Any) -> None:
-    """Add the commands."""
+    """Declare the commands, their options and the functions that run them."""
     mcp = commands.add_parser(
         "mcp",
         help="MCP servers: list what one offers, call a tool, log in and out",

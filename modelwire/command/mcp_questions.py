@@ -8,7 +8,7 @@ import webbrowser
 from typing import Any
 
 from modelwire.aliases import Kwargs
-from modelwire.command.standard_streams import warn
+from modelwire.command.standard_streams import has_terminal, warn
 from modelwire.errors import InvalidArgument
 from modelwire.terminal_text import echo
 from modelwire.tools import mcp
@@ -20,7 +20,7 @@ _LINE_BYTES = 65_536
 def answer_question(question: mcp.Elicitation) -> mcp.ElicitationAnswer:
     """Return the user's answer to a question of the server. Without a terminal it is declined."""
     warn(f"The MCP server {question.server} asks: {question.message}")
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (has_terminal() and sys.stderr.isatty()):
         warn("The question is declined, because there is no terminal on which you could answer it.")
         return question.decline()
     try:

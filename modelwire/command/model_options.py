@@ -19,7 +19,7 @@ from typing import Any
 from modelwire import config, ext, messages, tools
 from modelwire.aliases import JSON, Function, Kwargs
 from modelwire.command import keys
-from modelwire.command.standard_streams import decoded, warn
+from modelwire.command.standard_streams import decoded, has_terminal, warn
 from modelwire.errors import InvalidArgument, UnknownModel
 from modelwire.user_paths import owned
 
@@ -239,7 +239,7 @@ def question(words: Sequence[str], *, is_piped: bool = True) -> str:
     """
     text = " ".join(words)
     piped = ""
-    if is_piped and sys.stdin is not None and not sys.stdin.isatty():
+    if is_piped and not has_terminal():
         piped = decoded(_piped_bytes())
     return joined((text, piped.strip("\n")))
 

@@ -13,6 +13,11 @@ def warn(text: str) -> None:
     echo(text, file=sys.stderr, flush=True)
 
 
+def has_terminal() -> bool:
+    """Return whether standard input is a terminal, so that the user can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def decoded(data: bytes) -> str:
     """Return piped input as text. Raises `InvalidArgument` if it is not UTF-8."""
     try:

@@ -34,7 +34,7 @@ def template_rows() -> dict[str, JSON]:
     """
     in_use = config.find_model_file()
     own = toml_edits.own_file()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JSON] = {}
     if in_use is not None and in_use != own:
         file = config.read_model_file(in_use)
         if not toml_edits.is_untrusted(in_use, file):

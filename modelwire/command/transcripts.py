@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS messages (
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Declare the command, its options and the function that runs it."""
     log = commands.add_parser("log", help="the questions and answers of `ask` and `chat`")
     log.add_argument(
         "talk",

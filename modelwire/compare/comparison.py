@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from modelwire.aliases import JSON, Fields, Values
+from modelwire.aliases import JSON, Fields, StrPath, Values
 from modelwire.compare.recording import RecordedCall, read_recording
 from modelwire.config import init_chat_model
 from modelwire.errors import CallerError, InvalidArgument, MissingKey, ParameterWarning
@@ -43,6 +43,8 @@ _REFUSING = FILTERED_REASONS | {"refusal", "guardrail_intervened", "content_filt
 # For one call: the model with all bound arguments (None if the call cannot be sent), and sentences about
 # the arguments that are not sent.
 _Planned = tuple[Any, list[str]]
+# The planned calls of each model, by its name.
+_Plans = Mapping[str, Sequence[_Planned]]
 # A batch is polled at the intervals of `BatchJob.wait`.
 POLL_S: Any = "auto"
 _NO_CHAT = "`{}` is not a chat model with a wire of its own, so recorded calls cannot go to it. Name one such as {}."
@@ -77,6 +79,10 @@ class Outcome:
     same_meaning: bool | None = None
     # The parts of the recorded request that are not sent, a sentence each.
     not_taken: list[str] = field(default_factory=list)
+
+
+# The outcomes of a model, by the positions of the calls.
+Outcomes = dict[int, Outcome]
 
 
 @dataclass(slots=True)
@@ -120,15 +126,15 @@ class Comparison:
 
 
 def compare(
-    path: str | os.PathLike[str],
+    path: StrPath,
     models: Any,
     *,
     system: str | None = None,
-    params: Mapping[str, Any] | None = None,
+    params: Values | None = None,
     judge: Any = None,
     batch: bool = False,
     bucket: str | None = None,
-    dir: str | os.PathLike[str] | None = None,
+    dir: StrPath | None = None,
     max_cost: Any = None,
     limit: int | None = None,
     quiet: bool = True,
@@ -190,13 +196,13 @@ class _Options(NamedTuple):
 
 
 def _outcomes(
-    plans: Mapping[str, Sequence[_Planned]],
+    plans: _Plans,
     inputs: Sequence[Any],
     count: int,
     folder: Path,
     options: _Options,
     buckets: Mapping[str, str | None] | None,
-) -> dict[str, dict[int, Outcome]]:
+) -> dict[str, Outcomes]:
     """Run the first `count` calls on each model, as batches unless `buckets` is None.
 
     Return the outcomes by the model's name and the call's position.
@@ -220,8 +226,8 @@ def _planned_outcome(planned: _Planned, found: Outcome | None) -> Outcome:
 
 def _fill_in(
     rows: Sequence[Row],
-    plans: Mapping[str, Sequence[_Planned]],
-    found: Mapping[str, Mapping[int, Outcome]],
+    plans: _Plans,
+    found: Mapping[str, Outcomes],
     calls: Sequence[RecordedCall],
 ) -> None:
     """Set the outcome of each model in each row, and compare it with the recorded one."""
@@ -251,7 +257,7 @@ def _with_system(call: RecordedCall, system: str) -> RecordedCall:
     return call._replace(messages=[SystemMessage(system), *others])
 
 
-def _named(models: Any) -> dict[str, Any]:
+def _named(models: Any) -> JSON:
     if isinstance(models, Mapping):
         return {name: _made(model) for name, model in models.items()}
     if isinstance(models, str | HTTPChatModel):
@@ -330,7 +336,7 @@ def _plan(model: Any, call: RecordedCall) -> _Planned:
 
 
 class _Group(NamedTuple):
-    """The calls with the same bound arguments, which are one job.
+    """The calls of a model that have the same bound arguments, and are run as one job.
 
     `places` are their positions among all calls.
     """
@@ -360,12 +366,12 @@ def _groups(plan: Sequence[_Planned], folder: Path, *, batch: bool) -> list[_Gro
 
 
 def _by_jobs(
-    plans: Mapping[str, Sequence[_Planned]],
+    plans: _Plans,
     inputs: Sequence[Any],
     count: int,
     folder: Path,
     options: _Options,
-) -> dict[str, dict[int, Outcome]]:
+) -> dict[str, Outcomes]:
     """Run the first `count` calls directly on each model; return their outcomes by their positions."""
     return {
         name: _by_jobs_of_model(
@@ -377,8 +383,8 @@ def _by_jobs(
 
 def _by_jobs_of_model(
     groups: Sequence[_Group], inputs: Sequence[Any], count: int, options: _Options
-) -> dict[int, Outcome]:
-    outcomes: dict[int, Outcome] = {}
+) -> Outcomes:
+    outcomes: Outcomes = {}
     left = options.max_cost
     for bound, places, folder in groups:
         # The job gets all rows with a `limit`, so that a later comparison can continue it.
@@ -419,12 +425,12 @@ def _row_of_message(message: AIMessage) -> JSON:
 
 
 def _by_batch(
-    plans: Mapping[str, Sequence[_Planned]],
+    plans: _Plans,
     inputs: Sequence[Any],
     count: int,
     folder: Path,
     buckets: Mapping[str, str | None],
-) -> dict[str, dict[int, Outcome]]:
+) -> dict[str, Outcomes]:
     """Run the first `count` calls by each model's Batch API; return their outcomes by their positions."""
     # All batches are submitted first, so that they run at the same time.
     submitted = {
@@ -442,9 +448,9 @@ def _submit(group: _Group, inputs: Sequence[Any], bucket: str | None) -> Any:
     return group.bound.submit_batch(rows, dir=group.folder, bucket=bucket, dedupe=False)
 
 
-def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> dict[int, Outcome]:
+def _outcomes_of_batches(batches: Iterable[tuple[_Group, Any]]) -> Outcomes:
     """Wait for the batches of a model; return the outcome of each call by its position."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: Outcomes = {}
     for group, job in batches:
         for result in job.wait(poll=POLL_S).results():
             error = None

@@ -1,9 +1,9 @@
-"""Import paths of LangChain that keep no code of their own: ONE table, path -> where its names live.
+"""Import paths of LangChain that modelwire accepts, without code at these paths: the table `PATHS`.
 
-A path here is a module only for the import statement: it is made when somebody imports it (`modelwire.lazy`), and
-every name is looked up where it lives when it is first used. `modelwire migrate` writes the real places instead.
-Type checkers see the stubs that `tests/support/old_path_stubs.py` writes.
-A path must not end like a name of its parent (`load.load`): importing it would put the module in the name's place.
+The module for a path is made when a program imports it (`modelwire.lazy`), and each name is loaded from its real module
+when it is first used. `modelwire migrate` writes the real modules instead. Type checkers see the stubs that
+`tests/support/old_path_stubs.py` writes. A path must not end with a name of its parent (`load.load`), because its
+import would replace that name by the module.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ PATHS: Mapping[str, Mapping[str, str]] = {
         "modelwire.messages": "parse_partial_json",
         "modelwire.output_parsers.markdown_json": "parse_and_check_json_markdown parse_json_markdown",
     },
-    # before 2026-11-22 here: pickled functions and classes name them
+    # modelwire itself had these paths before 2026-11-22, and pickled functions and classes name them.
     "messages.history": {"modelwire.messages": "filter_messages merge_message_runs"},
     "language_models.simple": {"modelwire.language_models": "SimpleChatModel"},
     "callbacks.file": {"modelwire.callbacks": "FileCallbackHandler"},
@@ -138,9 +138,9 @@ PATHS: Mapping[str, Mapping[str, str]] = {
 
 
 def homes_of(path: str) -> Mapping[str, str] | None:
-    """Return where the names of `modelwire.<path>` live: module -> names with spaces between. None for no such path.
+    """Return the real modules of the names at `modelwire.<path>`: module -> names, separated by spaces.
 
-    A folder that only contains such paths, and is not one itself, has no names.
+    Return None for a path that is not in the table. A parent of such paths that is not in the table has no names.
     """
     inner = path.removeprefix("modelwire.")
     found = PATHS.get(inner)

@@ -286,7 +286,7 @@ class Account:
     def _exchange(
         self, needed: Amounts, besides: Amounts | None = None, *, is_call: bool = True
     ) -> int:
-        """Reserve for a call, or with `is_call=False` only add what is owed; return the number of an exceeded limit.
+        """Reserve for a call, or with `is_call=False` only add the amounts owed; return the exceeded limit (0: none).
 
         `besides` is added to the parcel if there is plenty. Raises: `Away`.
         """
@@ -417,7 +417,7 @@ class Accounts:
         return total
 
     def close(self) -> None:
-        """Return all parcels to their sums, and add what is owed, if the server answers."""
+        """Return all parcels to the sums on the server, and add the amounts owed, if the server answers."""
         with self._lock:
             accounts = list(self._accounts.values())
         try:

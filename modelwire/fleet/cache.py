@@ -153,7 +153,7 @@ class RedisCache(TextCache):
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations cached for this prompt, or `None`."""
-        key = self._keys(self._digest(prompt, llm_string))[0]
+        key, _ = self._keys(self._digest(prompt, llm_string))
         try:
             text = self._connected().command("GET", key)
         except Away:
@@ -162,7 +162,7 @@ class RedisCache(TextCache):
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """Return the generations cached for this prompt, or `None`."""
-        key = self._keys(self._digest(prompt, llm_string))[0]
+        key, _ = self._keys(self._digest(prompt, llm_string))
         try:
             text = await self._connected().acommand("GET", key)
         except Away:

@@ -150,7 +150,7 @@ def _close_at_exit() -> None:
 
 
 def _close_with_child(_: object = None) -> None:
-    """Close the fleet when this process ends, if it is a child of `multiprocessing`: those do not run `atexit`."""
+    """Close the fleet when this process ends, if it is a child of `multiprocessing`, which does not run `atexit`."""
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize

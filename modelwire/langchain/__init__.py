@@ -1,6 +1,7 @@
-"""Both ways between modelwire and LangChain: `as_langchain` for what LangChain calls, `from_langchain` for its values.
+"""Converts objects between modelwire and LangChain: `as_langchain` makes objects that LangChain can call,
+`from_langchain` converts LangChain's messages and other values to modelwire's.
 
-Needs the extra `langchain` (`langchain-core>=1.7`), and loads it with the first name that is used.
+Needs the extra `langchain` (`langchain-core>=1.7`), which is imported when a name of this package is first used.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
 def _check_version() -> None:
     wanted = f"langchain-core>={OLDEST[0]}.{OLDEST[1]}"
-    remedy = "`pip install 'modelwire[langchain]'` brings one that works."
+    remedy = "`pip install 'modelwire[langchain]'` installs a version that works."
     try:
         from langchain_core import __version__ as version
     except ImportError as exc:

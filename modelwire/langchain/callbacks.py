@@ -1,8 +1,10 @@
-"""Handlers, callback managers and configs on the other side of the border. A handler gets values of its own side."""
+"""Converts callback handlers, callback managers and configs between modelwire and LangChain.
+
+A handler always gets values of the library that it was written for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
@@ -11,7 +13,7 @@ from langchain_core.callbacks import AsyncCallbackManager as TheirAsyncManager
 from langchain_core.callbacks import BaseCallbackManager as TheirBaseManager
 from langchain_core.callbacks import CallbackManager as TheirManager
 
-from modelwire.aliases import Fields, Function, Values
+from modelwire.aliases import Fields, Function, Kwargs, Values
 from modelwire.callbacks import AsyncCallbackManager, BaseCallbackManager, CallbackManager
 from modelwire.errors import InvalidType
 from modelwire.langchain.values import from_langchain, to_langchain
@@ -30,9 +32,9 @@ _KEYS = (
 
 
 class _Translated:
-    """A handler of the other side: each `on_...` gets its arguments in the classes that the handler knows."""
+    """A handler of the other library: each `on_...` gets its arguments in the classes that the handler knows."""
 
-    def __init__(self, handler: Any, translate: Callable[[Any], Any]) -> None:
+    def __init__(self, handler: Any, translate: Function) -> None:
         self.handler = handler
         self._translate = translate
 
@@ -65,9 +67,9 @@ class _Ours(_Translated):
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
-        return (
-            _ignore if found is None and name.startswith("on_") else found
-        )  # LangChain calls each method, so it must exist.
+        if found is None and name.startswith("on_"):
+            return _ignore  # LangChain calls each method, so it must exist.
+        return found
 
 
 def _ignore(*args: Any, **kwargs: Any) -> None:
@@ -79,8 +81,8 @@ def _is_empty(method: Any) -> bool:
     return owner in ("langchain_core.callbacks.base", "modelwire.callbacks.base")
 
 
-def _translating(call: Function, translate: Callable[[Any], Any]) -> Function:
-    def translated(values: Values) -> dict[str, Any]:
+def _translating(call: Function, translate: Function) -> Function:
+    def translated(values: Values) -> Kwargs:
         return {name: translate(value) for name, value in values.items()}
 
     if iscoroutinefunction(call):
@@ -106,6 +108,7 @@ def own_handler(handler: Any) -> Any:
 
 
 def their_handler(handler: Any) -> Any:
+    """Return a handler of modelwire's that LangChain's runs can call: it receives modelwire's classes."""
     if isinstance(handler, _Theirs):
         return handler.handler
     if is_langchain(handler):
@@ -114,27 +117,28 @@ def their_handler(handler: Any) -> Any:
 
 
 def own_manager(manager: Any) -> BaseCallbackManager:
-    """Return a callback manager of LangChain's as modelwire's own, for runs below the same parent.
+    """Return a callback manager of modelwire's with the handlers and the parent run of LangChain's `manager`.
 
-    Raises `InvalidType` for another object.
+    Raises `InvalidType` if `manager` is not a callback manager.
     """
     if not isinstance(manager, TheirBaseManager):
         raise InvalidType(
             f"`callbacks` must be a list of handlers or a callback manager, not a `{type(manager).__name__}`."
         )
     kind = AsyncCallbackManager if manager.is_async else CallbackManager
-    return kind(
-        **_contents(manager, lambda one: own_handler(one) if is_langchain(one) else _unwrapped(one))
-    )
+    return kind(**_contents(manager, _managed_handler))
 
 
-def _unwrapped(handler: Any) -> Any:
+def _managed_handler(handler: Any) -> Any:
+    """Return a handler of LangChain's manager, which may be of either library, for modelwire's runs."""
+    if is_langchain(handler):
+        return own_handler(handler)
     if isinstance(handler, _Ours):
         return handler.handler
     return handler
 
 
-def _contents(manager: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
+def _contents(manager: Any, handler: Function) -> Kwargs:
     return {
         "handlers": [handler(one) for one in manager.handlers],
         "inheritable_handlers": [handler(one) for one in manager.inheritable_handlers],
@@ -152,25 +156,26 @@ def own_config(config: Fields | None) -> RunnableConfig | None:
         return None
     ready = {key: config[key] for key in _KEYS if config.get(key) is not None}
     callbacks = config.get("callbacks")
+    if isinstance(callbacks, TheirBaseManager):
+        callbacks = own_manager(callbacks)
     if callbacks is not None:
-        if isinstance(callbacks, TheirBaseManager):
-            ready["callbacks"] = own_manager(callbacks)
-        else:
-            ready["callbacks"] = callbacks
+        ready["callbacks"] = callbacks
     limit_s = config.get("configurable", {}).get("timeout")
-    if type(limit_s) in (int, float):  # LangChain moves keys that it does not know there.
+    if type(limit_s) in (
+        int,
+        float,
+    ):  # LangChain moves keys that it does not know into `configurable`.
         ready["timeout"] = limit_s
     return ready  # type: ignore[return-value]
 
 
-def their_config(config: RunnableConfig, *, is_async: bool) -> dict[str, Any]:
+def their_config(config: RunnableConfig, *, is_async: bool) -> Kwargs:
     """Return a config of modelwire's as a config of LangChain's, with the same parent run."""
-    ready: dict[str, Any] = {key: config[key] for key in _KEYS if config.get(key) is not None}  # type: ignore[literal-required]
+    ready: Kwargs = {key: config[key] for key in _KEYS if config.get(key) is not None}  # type: ignore[literal-required]
     callbacks: Any = config.get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
-        ready["callbacks"] = (TheirAsyncManager if is_async else TheirManager)(
-            **_contents(callbacks, their_handler)
-        )
+        kind = TheirAsyncManager if is_async else TheirManager
+        ready["callbacks"] = kind(**_contents(callbacks, their_handler))
     elif callbacks:
         ready["callbacks"] = [their_handler(one) for one in callbacks]
     return ready

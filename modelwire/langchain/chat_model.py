@@ -1,7 +1,7 @@
-"""A model of modelwire as LangChain's `BaseChatModel`. LangChain runs and reports the call, modelwire makes it.
+"""Wraps a model of modelwire as LangChain's `BaseChatModel`: LangChain reports the run, modelwire makes the call.
 
-Retries, rate limits, deadlines, caches and errors are modelwire's. The call below LangChain's run is reported only to
-observers that LangChain does not know: `track()`, the log, spans, and handlers of a chain of modelwire's around it.
+Retries, rate limits, deadlines, caches and errors are modelwire's. The call itself is reported only to observers that
+LangChain does not know: `track()`, the log, spans, and handlers of a chain of modelwire around it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from modelwire import runnables
 from modelwire.adapters import BaseChatModel
-from modelwire.aliases import Fields, Kwargs, Values
+from modelwire.aliases import JSON, Fields, Kwargs, Values
 from modelwire.config import init_chat_model
 from modelwire.errors import InvalidArgument, InvalidType, ModelwireError
 from modelwire.ext import (
@@ -43,9 +43,9 @@ except ImportError:
 
 __all__ = ["ModelwireChatModel"]
 
-# Makes a key of a model's settings, where the messages are a key of their own.
+# The key of a call in LangChain's cache is made with this message, because the real messages are a separate key.
 _ANY_MESSAGE = HumanMessage("hi")
-# LangChain's own bookkeeping among the keywords of a call.
+# LangChain adds these keywords to a call for its own use.
 _NOT_SENT = (
     "stream",
     "ls_structured_output_format",
@@ -73,16 +73,15 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         own = {name: kwargs.pop(name) for name in fields if name in kwargs}
         own["output_version"] = None  # `wrapped` converts its content itself.
         if wrapped is not None and kwargs.get("output_version") is None:
-            kwargs.pop(
-                "output_version", None
-            )  # LangChain passes all fields when it makes a configured copy.
+            # LangChain passes all fields when it makes a configured copy.
+            kwargs.pop("output_version", None)
         if wrapped is None:
             wrapped = init_chat_model(**kwargs)
         elif kwargs:
             raise InvalidArgument(
                 f"`wrapped` has its settings already: {', '.join(f'`{name}`' for name in kwargs)}."
             )
-        elif isinstance(wrapped, str):  # as `to_json` writes it
+        elif isinstance(wrapped, str):  # `to_json` has written this text.
             wrapped = loads(wrapped, allowed_objects="all", secrets_from_env=True)
         if not isinstance(wrapped, BaseChatModel):
             raise InvalidType(
@@ -113,9 +112,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return self.wrapped._get_ls_params(stop=stop, **kwargs)
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """Return the key of a call in a cache of LangChain's, besides its messages: the key of modelwire's caches.
+        """Return the key of a call in LangChain's cache, which is combined with the messages.
 
-        A call that modelwire's caches do not store gets a key that no other call has.
+        It contains the key that modelwire's caches use. A call that they do not store gets a unique key.
         """
         key = self.wrapped._cache_key([_ANY_MESSAGE], stop, _sent(kwargs))
         if key is None:
@@ -136,7 +135,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return __name__.split(".")
 
     def to_json(self) -> Any:
-        """Serialise the model without its keys; where it is loaded, the environment has them."""
+        """Serialise the model without its API keys, which are read from the environment when it is loaded."""
         form = dumpd(self.wrapped)
         if form["type"] != "constructor":
             return self.to_json_not_implemented()
@@ -150,7 +149,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         }
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the tokens of `text`, where the model has a tokenizer."""
+        """Return the ids of the tokens of `text`, if the model has a tokenizer."""
         return self.wrapped.get_token_ids(text)  # type: ignore[no-any-return]
 
     def get_num_tokens(self, text: str) -> int:
@@ -166,8 +165,8 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
 
         A tool is LangChain's or modelwire's, a function, a pydantic class, or a dict in a provider's shape.
 
-        Keywords as `bind_tools` of our models has them: `strict`, `parallel_tool_calls`, `response_format`.
-        Raises `InvalidArgument` for what the provider cannot take, and for two tools of one name.
+        The keywords are those of modelwire's `bind_tools`: `strict`, `parallel_tool_calls`, `response_format`.
+        Raises `InvalidArgument` for an argument that the provider does not support, and for two tools of one name.
         """
         kwargs = _sent(kwargs)
         return self._with(
@@ -177,30 +176,28 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
     def with_structured_output(
         self, schema: Any = None, *, include_raw: bool = False, **kwargs: Any
     ) -> Any:
-        """Answer in the form of `schema`; see `with_structured_output` of our models, whose keywords it takes."""
-        form = {"schema": schema, "kwargs": {"method": kwargs.get("method")}}
+        """Return a runnable whose answers match `schema`; the keywords are those of modelwire's models."""
+        traced: Kwargs = {}
+        if schema is not None:
+            form = {"schema": schema, "kwargs": {"method": kwargs.get("method")}}
+            traced["ls_structured_output_format"] = form
         structured = self.wrapped.with_structured_output(
             schema, include_raw=include_raw, **_sent(kwargs)
         )
-        return self._with(
-            structured, **({} if schema is None else {"ls_structured_output_format": form})
-        )
+        return self._with(structured, **traced)
 
     def configurable_fields(self, **fields: Any) -> Any:
-        """Return a runnable whose `fields` the config of a call may set: settings of `wrapped`, or LangChain's own.
+        """Return a runnable whose `fields` the config of a call may set: settings of `wrapped` or of LangChain's model.
 
         Raises `InvalidArgument` for a field that neither has.
         """
         if fields.keys() <= type(self).model_fields.keys():
             return super().configurable_fields(**fields)
-        return ModelwireRunnable(
-            self.wrapped.configurable_fields(
-                **{name: _own_field(field) for name, field in fields.items()}
-            )
-        )
+        own = {name: _own_field(field) for name, field in fields.items()}
+        return ModelwireRunnable(self.wrapped.configurable_fields(**own))
 
     def _with(self, runnable: Any, **traced: Any) -> Any:
-        """Return a runnable of modelwire's that begins with `wrapped` as LangChain's, beginning with this model."""
+        """Convert a runnable that begins with `wrapped` to a chain of LangChain's that begins with this model."""
         from modelwire.langchain.convert import as_langchain
 
         if isinstance(runnable, RunnableSequence):
@@ -209,12 +206,10 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             for step in rest:
                 chain = chain | as_langchain(_unchecked(step))
             return chain
-        if (
-            isinstance(runnable, RunnableBinding)
-            and runnable.bound is self.wrapped
-            and not runnable.config
-        ):
-            return self.bind(**runnable.kwargs, **traced)
+        if isinstance(runnable, RunnableBinding):
+            is_plain = runnable.bound is self.wrapped and not runnable.config
+            if is_plain:
+                return self.bind(**runnable.kwargs, **traced)
         if runnable is self.wrapped:
             return self
         return as_langchain(runnable)
@@ -290,7 +285,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
             await aclose(chunks)
 
     if chunks_to_events is not None:
-        # LangChain's own way to these events is the same, but from chunks in the format of its providers' packages.
+        # LangChain makes these events in the same way, but from chunks in the format of its own integrations.
 
         def _stream_chat_model_events(
             self, messages: list[Any], run_manager: Any = None, **kwargs: Any
@@ -315,9 +310,9 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return lambda chunk: chunk
 
     def _keywords(self, kwargs: Values) -> Kwargs:
-        """Return the keywords of a call. LangChain's programs read `stop_reason`, so a refusal is a message for them.
+        """Return the keywords of a call. By default a refusal is a message, because LangChain's programs expect one.
 
-        `on_refusal` that was set on the model holds.
+        An `on_refusal` that was set on the model itself wins.
         """
         sent = _sent(kwargs)
         has_choice = "on_refusal" in type(self.wrapped).model_fields
@@ -326,7 +321,7 @@ class ModelwireChatModel(TheirChatModel):  # type: ignore[misc,unused-ignore]  #
         return sent
 
     def _streamed(self, kwargs: Values) -> Kwargs:
-        """Return the keywords of a stream. LangChain adds up all chunks, so a broken one must not begin again."""
+        """Return the keywords of a stream. A broken stream is not restarted, because LangChain adds up all chunks."""
         sent = self._keywords(kwargs)
         if getattr(self.wrapped, "stream_restart", None) is not None:
             sent["stream_restart"] = None
@@ -338,9 +333,9 @@ def _sent(kwargs: Values) -> Kwargs:
 
 
 def _unchecked(step: Any) -> Any:
-    """Return a step of `with_structured_output` without its check of objects against a JSON schema: LangChain has none.
+    """Return a step of `with_structured_output` without its check of objects against a JSON schema.
 
-    LangChain's programs check it themselves, such as `LLMToolSelectorMiddleware` for `on_parsing_failure`.
+    LangChain has no such check; its programs check the objects, such as `LLMToolSelectorMiddleware` does.
     """
     if getattr(step, "check", None) is None:
         return step
@@ -348,7 +343,7 @@ def _unchecked(step: Any) -> Any:
 
 
 def _own_field(field: Any) -> Any:
-    """Return one of LangChain's marks of a configurable field as ours, which has the same name and parts."""
+    """Convert LangChain's `ConfigurableField` (or another such class) to modelwire's class of the same name."""
     kind = getattr(runnables, type(field).__name__, None)
     if kind is None:
         return field
@@ -385,7 +380,7 @@ def _forget_run(message: Any) -> None:
         message.id = None
 
 
-_PLAIN: dict[str, Any] = {
+_PLAIN: JSON = {
     name: field.default
     for name, field in ChatGenerationChunk.model_fields.items()
     if not field.is_required()

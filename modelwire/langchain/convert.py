@@ -1,4 +1,4 @@
-"""`as_langchain`: objects of modelwire as LangChain's; runnables, tools and histories of LangChain's as modelwire's."""
+"""`as_langchain` wraps objects of modelwire for LangChain; the `own_...` functions wrap LangChain's for modelwire."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def as_langchain(thing: Any) -> Any:
     """Return LangChain's counterpart of an object of modelwire's; an object of LangChain's is returned unchanged.
 
     A chat model becomes a `langchain_core` `BaseChatModel`, also with tools bound to it; a tool a `BaseTool`; any other
-    runnable a `Runnable`; a message, prompt or document (also in lists and dicts) its namesake; a history and a
-    callback handler what LangChain takes for one; embeddings become `Embeddings`.
+    runnable a `Runnable`; a message, prompt or document (also in lists and dicts) the class of the same name; an
+    embeddings model an `Embeddings`; a history and a callback handler objects that LangChain accepts as such.
 
     Raises:
         InvalidType: `thing` is not one of these.
@@ -60,7 +60,7 @@ def as_langchain(thing: Any) -> Any:
     if converted is thing:
         raise InvalidType(
             f"`as_langchain` takes a model, a tool, a runnable, a message, a history or a handler of modelwire, not a "
-            f"`{type(thing).__name__}`. LangChain takes functions and dicts as they are."
+            f"`{type(thing).__name__}`. Functions and dicts can be passed to LangChain unchanged."
         )
     return converted
 
@@ -74,15 +74,15 @@ def _binding(bound: RunnableBinding[Any, Any]) -> Any:
 class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
     """A tool of LangChain's that runs `wrapped`, a tool of modelwire's, which parses its arguments and reports its run.
 
-    Marks of LangChain's and LangGraph's at its arguments (`InjectedState`, `ToolRuntime`, ...) hold, and it may return
-    what a tool of theirs may: a `Command`, a `ToolMessage`, a list of them.
+    LangChain's and LangGraph's annotations of arguments (`InjectedState`, `ToolRuntime`, ...) work, and it may return
+    a `Command`, a `ToolMessage` or a list of them, as LangChain's tools may.
     """
 
     wrapped: Any = Field(repr=True)
 
     @property
     def tool_call_schema(self) -> Any:
-        """What a model is shown: without arguments that are injected."""
+        """The schema of the arguments that a model sees, without injected ones."""
         return self.wrapped.tool_call_schema
 
     def run(
@@ -119,7 +119,7 @@ class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # La
         config: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Do what `run` does, async."""
+        """Call the tool asynchronously; the keywords are those of LangChain's `BaseTool.arun`."""
         with errors_of_both():
             output = await self.wrapped.arun(
                 self._inward(tool_input),
@@ -135,7 +135,7 @@ class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # La
         return self.run(kwargs or args[0])
 
     def _inward(self, value: Any) -> Any:
-        """Return the input with our values in it; what the program injects is for the tool's own code as it is."""
+        """Return the input with modelwire's values. Injected arguments are passed to the tool unchanged."""
         if not isinstance(value, dict):
             return from_langchain(value)
         if value.get("type") == "tool_call" and isinstance(value.get("args"), dict):
@@ -152,13 +152,14 @@ class ModelwireTool(Calls, TheirTool):  # type: ignore[misc,unused-ignore]  # La
 
 
 def _config_with(config: Any, callbacks: Any) -> Any:
-    return inward(config if callbacks is None else {**(config or {}), "callbacks": callbacks})
+    if callbacks is not None:
+        config = {**(config or {}), "callbacks": callbacks}
+    return inward(config)
 
 
 def _tool(tool: BaseTool) -> ModelwireTool:
-    if tool.args_schema is not None:
-        schema = tool.args_schema
-    else:
+    schema = tool.args_schema
+    if schema is None:
         schema = tool.get_input_schema()
     return ModelwireTool(
         name=tool.name,
@@ -177,7 +178,7 @@ class LangChainTool(BaseTool):
 
     @property
     def tool_call_schema(self) -> Any:
-        """What a model is shown: without arguments that are injected."""
+        """The schema of the arguments that a model sees, without injected ones."""
         return self.wrapped.tool_call_schema
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -191,14 +192,14 @@ class LangChainTool(BaseTool):
 
 
 class _TheirHistory(TheirHistory):  # type: ignore[misc,unused-ignore]  # LangChain may not be installed
-    """A history of modelwire's for LangChain."""
+    """A chat history of LangChain's that reads and writes `wrapped`, a history of modelwire's."""
 
     def __init__(self, wrapped: BaseChatMessageHistory) -> None:
         self.wrapped = wrapped
 
     @property
     def messages(self) -> list[Any]:
-        """The messages, as LangChain's."""
+        """The messages, converted to LangChain's classes."""
         return [to_langchain(message) for message in self.wrapped.messages]
 
     def add_messages(self, messages: Sequence[Any]) -> None:
@@ -209,14 +210,14 @@ class _TheirHistory(TheirHistory):  # type: ignore[misc,unused-ignore]  # LangCh
 
 
 class _OwnHistory(BaseChatMessageHistory):
-    """A history of LangChain's for us."""
+    """A chat history of modelwire's that reads and writes `wrapped`, a history of LangChain's."""
 
     def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # only read
-        """The messages, as ours."""
+        """The messages, converted to modelwire's classes."""
         return [from_langchain(message) for message in self.wrapped.messages]
 
     async def aget_messages(self) -> list[BaseMessage]:
@@ -236,24 +237,26 @@ own_history = _OwnHistory
 
 
 def own_runnable(thing: Any) -> Runnable[Any, Any]:
-    """Return a step that runs a runnable of LangChain's. Raises `InvalidType` for another object of LangChain's."""
+    """Return a step that runs a runnable of LangChain's. Raises `InvalidType` for an object that is no runnable."""
     if isinstance(thing, ModelwireChatModel | ModelwireRunnable | ModelwireTool):
         return cast("Runnable[Any, Any]", thing.wrapped)
     if isinstance(thing, TheirRunnable):
         return LangChainStep(thing)
-    hint = " `.as_retriever()` makes one of it." if hasattr(thing, "as_retriever") else ""
+    hint = ""
+    if hasattr(thing, "as_retriever"):
+        hint = " `.as_retriever()` makes one of it."
     raise InvalidType(
         f"`{type(thing).__module__}.{type(thing).__name__}` is not a runnable: it cannot be a step of a chain.{hint}"
     )
 
 
 def own_tool(tool: Any) -> JSON:
-    """Return a tool of LangChain's as OpenAI has it. Raises `InvalidType` for another object of its."""
+    """Return OpenAI's description of a tool of LangChain's, as a dict. Raises `InvalidType` for any other object."""
     return cast("dict[str, Any]", convert_to_openai_tool(_checked_tool(tool))["function"])
 
 
 def own_callable_tool(tool: Any) -> BaseTool:
-    """Return a tool of LangChain's as modelwire's. Raises `InvalidType` for another object of LangChain's."""
+    """Return a tool of modelwire's that runs LangChain's `tool`. Raises `InvalidType` for any other object."""
     tool = _checked_tool(tool)
     if isinstance(tool, ModelwireTool):
         return cast("BaseTool", tool.wrapped)

@@ -1,4 +1,4 @@
-"""`ModelwireEmbeddings`: embeddings of modelwire as LangChain's, for its vector stores."""
+"""`ModelwireEmbeddings`: an embeddings model of modelwire for LangChain's vector stores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modelwire.embeddings import Embeddings
 
 
 class ModelwireEmbeddings(TheirEmbeddings):
-    """Embeddings of LangChain's that call embeddings of modelwire."""
+    """A subclass of LangChain's `Embeddings` that calls an embeddings model of modelwire."""
 
     def __init__(self, embeddings: Embeddings) -> None:
         self.embeddings = embeddings

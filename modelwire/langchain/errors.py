@@ -1,4 +1,4 @@
-"""Errors that cross the border: still ours, and besides of the class that LangChain's callers catch."""
+"""Makes errors of modelwire also instances of LangChain's error classes, so that LangChain's programs catch them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from langchain_core import exceptions as theirs
 
 from modelwire import errors as ours
-from modelwire.aliases import Fields
+from modelwire.aliases import Args, Fields
 
-# The first row that fits an error holds.
+# The first row that fits an error is used: a class of modelwire, and the name of LangChain's class.
 _ROWS: tuple[tuple[type[Exception], str], ...] = (
     (ours.ContextTooLong, "ContextOverflowError"),
     (ours.BadRequest, "ModelInvalidRequestError"),
@@ -20,10 +20,8 @@ _ROWS: tuple[tuple[type[Exception], str], ...] = (
     (ours.PermissionDenied, "ModelPermissionDeniedError"),
     (ours.NotFound, "ModelNotFoundError"),
     (ours.RateLimited, "ModelRateLimitError"),
-    (
-        ours.QuotaExhausted,
-        "ModelRateLimitError",
-    ),  # the providers answer 429 here, too; it is not retryable
+    # The providers answer 429 here, too, but a retry does not help.
+    (ours.QuotaExhausted, "ModelRateLimitError"),
     (ours.Timeout, "ModelTimeoutError"),
     (ours.ConnectFailed, "ModelConnectionError"),
     (ours.ConnectionLost, "ModelConnectionError"),
@@ -38,18 +36,20 @@ _ROWS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def as_theirs(error: ours.ModelwireError) -> ours.ModelwireError:
-    """Make `error` an instance of LangChain's class too, where it has one; it stays the same object."""
+    """Make `error` also an instance of LangChain's class for such errors, if there is one. It stays the same object."""
     kind: Any = type(error)
     both = _class_of_both(kind)
     if both is not None:
-        with suppress(TypeError):  # an error that is pydantic's as well has a layout of its own
+        with suppress(
+            TypeError
+        ):  # The class of an error that is also pydantic's cannot be changed.
             error.__class__ = both
     return error
 
 
 @contextmanager
 def errors_of_both() -> Iterator[None]:
-    """Make each error that leaves this block an instance of LangChain's class too."""
+    """Make each error of modelwire that leaves this block also an instance of LangChain's class."""
     try:
         yield
     except ours.ModelwireError as error:
@@ -70,11 +70,11 @@ def _class_of_both(kind: Any) -> type[Any] | None:
     return type(kind.__name__, (kind, other), added)
 
 
-def _reduce(error: Exception) -> tuple[Any, ...]:
+def _reduce(error: Exception) -> Args:
     return _rebuild, (type(error).__mro__[1], error.args, error.__dict__)
 
 
-def _rebuild(kind: type[Exception], args: tuple[Any, ...], state: Fields) -> Any:
+def _rebuild(kind: type[Exception], args: Args, state: Fields) -> Any:
     error: Any = kind(*args)
     error.__dict__.update(state)
     return as_theirs(error)

@@ -1,4 +1,4 @@
-"""`install()` and `uninstall()`: LangChain takes our objects as they are, also on the right of its own `|`."""
+"""`install()` makes LangChain accept modelwire's objects without `as_langchain`, also to the right of its own `|`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from modelwire import messages
+from modelwire.aliases import JSON
 from modelwire.errors import MissingDependency
 from modelwire.langchain.convert import as_langchain
 from modelwire.messages import BaseMessage
@@ -17,13 +18,13 @@ from modelwire.tools import BaseTool
 
 __all__ = ["install", "uninstall"]
 
-# The messages that a checkpoint may hold.
+# The classes of modelwire's messages that a checkpoint of LangGraph may contain.
 _KEPT = frozenset(
     f"{name}Message{chunk}"
     for name in ("AI", "Chat", "Function", "Human", "System", "Tool")
     for chunk in ("", "Chunk")
 )
-# Functions and methods of LangChain's that take our objects from a program; the first must be there.
+# Functions and methods of LangChain's that convert objects of a program. Only the first must exist.
 _TAUGHT = (
     ("langchain_core.runnables.base", "coerce_to_runnable"),
     ("langchain_core.runnables.base", "Runnable.with_fallbacks"),
@@ -40,16 +41,17 @@ _TAUGHT = (
 def install() -> None:
     """Make LangChain convert modelwire's objects where it reads a chain, a graph's node, messages or tools.
 
-    After it, `their_prompt | model | their_parser` works with a model of modelwire's, and runs `as_langchain(model)`:
-    the chain is LangChain's from end to end, and answers with its messages. So do `with_fallbacks([model])`,
-    `configurable_alternatives(..., other=model)`, and modelwire's tools in `create_agent`, `create_react_agent`,
-    `ToolNode` and `bind_tools` of their models. `langchain`'s `init_chat_model` also makes our models:
-    `init_chat_model("modelwire:openai:gpt-4o-mini")`. Where LangChain asks for a model by its class, write
-    `as_langchain(...)` as before.
+    Afterwards `their_prompt | model | their_parser` works with a model of modelwire's, and runs `as_langchain(model)`:
+    the chain is LangChain's from end to end, and answers with its messages. The same is true of
+    `with_fallbacks([model])`, of `configurable_alternatives(..., other=model)`, and of modelwire's tools in
+    `create_agent`, `create_react_agent`, `ToolNode` and `bind_tools` of LangChain's models. `langchain`'s
+    `init_chat_model` also makes modelwire's models: `init_chat_model("modelwire:openai:gpt-4o-mini")`. Where LangChain
+    checks the class of a model, write `as_langchain(...)` as before.
 
-    It wraps six functions and three methods of LangChain's and LangGraph's, for the whole process, and adds a row to a
-    table of providers and our messages to those that LangGraph's strict mode reads from checkpoints. What is not ours
-    passes through them unchanged. Calling it again changes nothing; `uninstall()` undoes it.
+    It wraps six functions and three methods of LangChain and LangGraph for the whole process. It also adds a row to
+    LangChain's table of providers, and modelwire's messages to those that LangGraph's strict mode reads from
+    checkpoints. Other objects pass through the functions unchanged. A second call changes nothing; `uninstall()` undoes
+    the first.
 
     Raises:
         MissingDependency: This version of LangChain does not have the function for chains.
@@ -87,14 +89,16 @@ def uninstall() -> None:
 
 
 def _place(module: str, path: str) -> tuple[Any, str]:
-    """Return the module or the class that has what `path` names, and its name there."""
+    """Return the module or the class that `path` leads to, and the name in it."""
     owner, _, name = path.rpartition(".")
-    place = import_module(module)
-    return (getattr(place, owner) if owner else place), name
+    place: Any = import_module(module)
+    if owner:
+        place = getattr(place, owner)
+    return place, name
 
 
 def _put(place: Any, name: str, old: Any, new: Any) -> None:
-    """Put `new` where `old` is: in its class, or in its module and in every one that has imported it, by any name."""
+    """Replace `old` by `new` in its class, or in its module and in every module that has imported it by any name."""
     if isinstance(place, type):
         setattr(place, name, new)
         return
@@ -107,15 +111,18 @@ def _put(place: Any, name: str, old: Any, new: Any) -> None:
 
 
 def _taught(original: Any) -> Any:
+    """Return a function that converts modelwire's objects among its arguments, and calls `original`."""
     makes_tool = original.__name__ == "tool"
 
     @wraps(original)
     def taught(*args: Any, **kwargs: Any) -> Any:
-        if makes_tool and args and isinstance(args[0], BaseTool):  # it is a tool already
+        if (
+            makes_tool and args and isinstance(args[0], BaseTool)
+        ):  # `tool()` gets a tool instead of a function.
             return as_langchain(args[0])
-        return original(
-            *map(_as_theirs, args), **{name: _as_theirs(value) for name, value in kwargs.items()}
-        )
+        for name in kwargs:
+            kwargs[name] = _as_theirs(kwargs[name])
+        return original(*map(_as_theirs, args), **kwargs)
 
     taught.taught_by_modelwire = True  # type: ignore[attr-defined]
     return taught
@@ -142,8 +149,8 @@ def _add_provider() -> None:
         providers.setdefault("modelwire", ("modelwire.langchain", "ModelwireChatModel", _made))
 
 
-def _providers() -> dict[str, Any] | None:
-    """Return the table of `langchain`'s `init_chat_model`; None without that package, or in another form."""
+def _providers() -> JSON | None:
+    """Return the table of `langchain`'s `init_chat_model`; None if it cannot be found, as without that package."""
     try:
         base = import_module("langchain.chat_models.base")
     except ImportError:
@@ -157,9 +164,10 @@ def _providers() -> dict[str, Any] | None:
 def _let_checkpoints_read(
     change: Callable[[frozenset[Any], frozenset[Any]], frozenset[Any]],
 ) -> None:
-    """Change which classes LangGraph makes of a checkpoint in its strict mode (`LANGGRAPH_STRICT_MSGPACK`).
+    """Change the set of classes that LangGraph reads from checkpoints in its strict mode (`LANGGRAPH_STRICT_MSGPACK`).
 
-    The names are those of langgraph-checkpoint 4.3 (`serde/_msgpack.py`), read 2026-11; LangChain's messages are there.
+    `change` gets that set and modelwire's messages, and returns the new set. The names here are those of
+    langgraph-checkpoint 4.3 (`serde/_msgpack.py`), read 2026-11; its set has LangChain's messages.
     """
     try:
         serde: Any = import_module("langgraph.checkpoint.serde._msgpack")

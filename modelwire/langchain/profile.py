@@ -1,4 +1,4 @@
-"""What a model can do, in the words of LangChain's `ModelProfile`."""
+"""Converts the profile of a model (its limits and abilities) to LangChain's `ModelProfile`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any, get_type_hints
 
 from langchain_core.language_models.model_profile import ModelProfile
 
+from modelwire.aliases import JSON
 
-def profile_of(model: Any) -> dict[str, Any] | None:
-    """Return what is known of `model`, but for what LangChain has no name for; None where nothing is."""
+
+def profile_of(model: Any) -> JSON | None:
+    """Return the fields of a model's profile that LangChain's `ModelProfile` has, too; None if there are none."""
     names = get_type_hints(ModelProfile)
-    return {
-        name: value
-        for name, value in (getattr(model, "profile", None) or {}).items()
-        if name in names
-    } or None
+    profile = getattr(model, "profile", None) or {}
+    return {name: value for name, value in profile.items() if name in names} or None

@@ -1,12 +1,12 @@
-"""Runnables on the other side of the border: modelwire's as LangChain's, and LangChain's as a step of modelwire's.
+"""Wraps a runnable of modelwire for LangChain's chains, and a runnable of LangChain as a step of modelwire's.
 
-The inner run is reported to the handlers of the config below the run that called it. Each handler receives values of
-its own library.
+The wrapped runnable reports its run to the handlers of the config, as a child of the run that calls it. Each handler
+receives values of its own library.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from langchain_core.runnables.config import ensure_config as their_ensure_config
 from langchain_core.runnables.config import get_config_list
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
+from modelwire.aliases import JSON, AsyncChunks, Chunks
 from modelwire.errors import InvalidArgument
 from modelwire.ext import aclose, close, inner_context
 from modelwire.langchain.callbacks import own_config, their_config
@@ -26,7 +27,7 @@ from modelwire.tools import convert_to_openai_tool
 
 
 class Calls:
-    """The calls of LangChain's objects that run `wrapped`, a runnable or a tool of modelwire's."""
+    """Base of LangChain's objects that run `wrapped`, a runnable or a tool of modelwire's: `invoke` and `ainvoke`."""
 
     wrapped: Any
 
@@ -57,27 +58,21 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         return f"as_langchain({self.wrapped!r})"
 
     def __getattr__(self, name: str) -> Any:
-        """Find `bind_tools` and `with_structured_output` where `wrapped` has them, as models with fallbacks have."""
+        """Return `bind_tools` or `with_structured_output` if `wrapped` has it, as a model with fallbacks does."""
         if name not in ("bind_tools", "with_structured_output") or "wrapped" not in self.__dict__:
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         method = getattr(self.wrapped, name)
 
         def bound(first: Any = None, **kwargs: Any) -> ModelwireRunnable:
-            return ModelwireRunnable(
-                method(tools_once(first) if name == "bind_tools" else first, **kwargs)
-            )
+            if name == "bind_tools":
+                first = tools_once(first)
+            return ModelwireRunnable(method(first, **kwargs))
 
         return bound
 
-    @property
-    def InputType(self) -> Any:
-        """What goes in; not checked here."""
-        return Any
-
-    @property
-    def OutputType(self) -> Any:
-        """What comes out; not checked here."""
-        return Any
+    # The types are not known here; the wrapped runnable checks its input.
+    InputType: Any = Any
+    OutputType: Any = Any
 
     def batch(
         self,
@@ -87,7 +82,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run `wrapped` on several inputs, side by side."""
+        """Run `wrapped` on several inputs at the same time."""
         with errors_of_both():
             outputs = self.wrapped.batch(
                 from_langchain(inputs),
@@ -105,7 +100,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Run `wrapped` on several inputs, side by side."""
+        """Run `wrapped` on several inputs at the same time."""
         with errors_of_both():
             outputs = await self.wrapped.abatch(
                 from_langchain(inputs),
@@ -115,35 +110,33 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
             )
         return to_langchain(outputs)
 
-    def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Chunks:
         """Yield the output in chunks."""
         return self._streamed(
             lambda inward: self.wrapped.stream(from_langchain(input), inward, **kwargs), config
         )
 
-    def astream(self, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+    def astream(self, input: Any, config: Any = None, **kwargs: Any) -> AsyncChunks:
         """Yield the output in chunks."""
         return self._astreamed(
             lambda inward: self.wrapped.astream(from_langchain(input), inward, **kwargs), config
         )
 
-    def transform(self, input: Iterator[Any], config: Any = None, **kwargs: Any) -> Iterator[Any]:
-        """Yield the output in chunks, as the input comes in chunks."""
+    def transform(self, input: Chunks, config: Any = None, **kwargs: Any) -> Chunks:
+        """Yield the output in chunks while the input arrives in chunks."""
         items = map(from_langchain, input)
         return self._streamed(
             lambda inward: self.wrapped.transform(items, inward, **kwargs), config
         )
 
-    def atransform(
-        self, input: AsyncIterator[Any], config: Any = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        """Yield the output in chunks, as the input comes in chunks."""
+    def atransform(self, input: AsyncChunks, config: Any = None, **kwargs: Any) -> AsyncChunks:
+        """Yield the output in chunks while the input arrives in chunks."""
         items = (from_langchain(item) async for item in input)
         return self._astreamed(
             lambda inward: self.wrapped.atransform(items, inward, **kwargs), config
         )
 
-    def _streamed(self, begin: Callable[[Any], Iterator[Any]], config: Any) -> Iterator[Any]:
+    def _streamed(self, begin: Callable[[Any], Chunks], config: Any) -> Chunks:
         inward, taps = _tapped(config)
         chunks = begin(inward)
         outward = map(to_langchain, chunks)
@@ -155,9 +148,7 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
         finally:
             close(chunks)
 
-    async def _astreamed(
-        self, begin: Callable[[Any], AsyncIterator[Any]], config: Any
-    ) -> AsyncIterator[Any]:
+    async def _astreamed(self, begin: Callable[[Any], AsyncChunks], config: Any) -> AsyncChunks:
         inward, taps = _tapped(config)
         chunks = begin(inward)
         outward = (to_langchain(chunk) async for chunk in chunks)
@@ -172,8 +163,8 @@ class ModelwireRunnable(Calls, TheirRunnable[Any, Any]):  # type: ignore[misc,un
 
 
 def tools_once(tools: Sequence[Any]) -> list[Any]:
-    """Return the tools without duplicates. Raise `InvalidArgument` for two that differ but have the same name."""
-    seen: dict[str, Any] = {}
+    """Return the tools without duplicates. Raises `InvalidArgument` for two that differ but have the same name."""
+    seen: JSON = {}
     once = []
     for tool in tools:
         function = convert_to_openai_tool(tool).get("function")
@@ -191,6 +182,7 @@ def tools_once(tools: Sequence[Any]) -> list[Any]:
 
 
 def inward(config: Any) -> RunnableConfig | None:
+    """Return a config of LangChain's, filled with its defaults and the current context, as modelwire's."""
     return own_config(their_ensure_config(config))
 
 
@@ -199,15 +191,13 @@ def _inward_each(config: Any, inputs: list[Any]) -> Any:
 
 
 def _tapped(config: Any) -> tuple[Any, list[Any]]:
-    """Return the config of a stream, with an id for its run, and the handlers that want to see its chunks."""
+    """Return the config of a stream, with an id for its run, and LangChain's handlers that receive its chunks."""
     theirs = their_ensure_config(config)
     inward: Any = own_config(theirs)
     inward.setdefault("run_id", uuid4())
-    callbacks = theirs.get("callbacks") or []
-    if isinstance(callbacks, list):
-        handlers = callbacks
-    else:
-        handlers = callbacks.handlers
+    handlers: Any = theirs.get("callbacks") or []
+    if not isinstance(handlers, list):
+        handlers = handlers.handlers
     return inward, [one for one in handlers if isinstance(one, _StreamingCallbackHandler)]
 
 
@@ -221,26 +211,20 @@ class LangChainStep(Runnable[Any, Any]):
         return repr(self.wrapped)
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return LangChain's name for it."""
+        """Return the name of the wrapped runnable."""
         return str(self.wrapped.get_name(suffix, name=name))
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """Bind tools to the model that this is."""
+        """Return the wrapped model with tools bound to it."""
         return LangChainStep(self.wrapped.bind_tools(tools, **kwargs))
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        """Return the model with answers in the form of `schema`."""
+        """Return the wrapped model with answers that match `schema`."""
         return LangChainStep(self.wrapped.with_structured_output(schema, **kwargs))
 
-    @property
-    def InputType(self) -> Any:
-        """What goes in; not checked here."""
-        return Any
-
-    @property
-    def OutputType(self) -> Any:
-        """What comes out; not checked here."""
-        return Any
+    # The types are not known here; the wrapped runnable checks its input.
+    InputType: Any = Any
+    OutputType: Any = Any
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run `wrapped` on one input."""
@@ -260,9 +244,7 @@ class LangChainStep(Runnable[Any, Any]):
             )
         return from_langchain(output)
 
-    def stream(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Any]:
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunks:
         """Yield the output in chunks."""
         config = ensure_config(config)
         begun = self.wrapped.stream(
@@ -272,7 +254,7 @@ class LangChainStep(Runnable[Any, Any]):
 
     def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncChunks:
         """Yield the output in chunks."""
         config = ensure_config(config)
         begun = self.wrapped.astream(
@@ -281,9 +263,9 @@ class LangChainStep(Runnable[Any, Any]):
         return _asteps(begun, config)
 
     def transform(
-        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[Any]:
-        """Yield the output in chunks, as the input comes in chunks."""
+        self, input: Chunks, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Chunks:
+        """Yield the output in chunks while the input arrives in chunks."""
         config = ensure_config(config)
         items = map(to_langchain, input)
         return _steps(
@@ -293,9 +275,9 @@ class LangChainStep(Runnable[Any, Any]):
         )
 
     def atransform(
-        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        """Yield the output in chunks, as the input comes in chunks."""
+        self, input: AsyncChunks, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncChunks:
+        """Yield the output in chunks while the input arrives in chunks."""
         config = ensure_config(config)
         items = (to_langchain(item) async for item in input)
         return _asteps(
@@ -306,14 +288,14 @@ class LangChainStep(Runnable[Any, Any]):
 
 
 def _reported_there(config: RunnableConfig) -> AbstractContextManager[None]:
-    """Return the context of a call of LangChain's.
+    """Return the context for a call of a LangChain runnable.
 
-    Its runs call our handlers, so a model of modelwire's inside must not inherit them a second time.
+    LangChain's runs call the handlers of `config`, so a model of modelwire inside must not inherit them a second time.
     """
     return inner_context(config, callbacks=[])
 
 
-def _steps(chunks: Iterator[Any], config: RunnableConfig, *read: Any) -> Iterator[Any]:
+def _steps(chunks: Chunks, config: RunnableConfig, *read: Any) -> Chunks:
     end = object()
     try:
         while True:
@@ -326,9 +308,7 @@ def _steps(chunks: Iterator[Any], config: RunnableConfig, *read: Any) -> Iterato
         close(chunks, *read)
 
 
-async def _asteps(
-    chunks: AsyncIterator[Any], config: RunnableConfig, *read: Any
-) -> AsyncIterator[Any]:
+async def _asteps(chunks: AsyncChunks, config: RunnableConfig, *read: Any) -> AsyncChunks:
     try:
         while True:
             try:

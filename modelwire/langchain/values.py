@@ -1,7 +1,7 @@
-"""Messages, prompts, documents and results: the same value in a class of modelwire's and in one of LangChain's.
+"""Converts messages, prompts, documents and results between the classes of modelwire and of LangChain.
 
-Both sides have the same fields under the same names, so a value is moved field by field: nothing is parsed, checked or
-written as JSON. Lists and dicts of a message are copied; an artifact stays the same object.
+The classes of both have the same fields under the same names, so fields are moved without parsing, validation or JSON.
+Lists and dicts of a message are copied; an artifact stays the same object.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _KINDS = [f"{name}Message" for name in ("AI", "Chat", "Function", "Human", "System", "Tool")]
-# Module, alike on both sides -> the classes in it that are moved.
+# The classes that are converted, by their module, whose name is the same in both libraries.
 _MOVED = {
     "messages": ["RemoveMessage", *_KINDS, *(f"{name}Chunk" for name in _KINDS)],
     "documents": ["Document"],
@@ -41,24 +41,27 @@ _MOVED = {
         "LLMResult",
     ],
 }
-_AS_THEY_ARE = frozenset({"artifact"})  # of the program, not of the message
+# These fields of a message hold objects of the program, which are not copied.
+_AS_THEY_ARE = frozenset({"artifact"})
 _CONTAINERS = (dict, list, tuple)
+# A function that returns the class for values of a class in the other library, or None.
+_Target = Callable[[type], type | None]
 
 
 def to_langchain(value: Any) -> Any:
-    """Return the value as LangChain has it: messages, prompts and documents, also inside of lists, tuples and dicts.
+    """Convert modelwire's messages, prompts and documents to LangChain's, also inside of lists, tuples and dicts.
 
-    Ids, usage, artifacts, statuses and content blocks stay as they are. What has no counterpart there, such as a text
+    Ids, usage, artifacts, statuses and content blocks are kept. A value that LangChain has no class for, such as a text
     or an object of your own, is returned unchanged.
     """
     return _converted(value, _their_class)
 
 
 def from_langchain(value: Any) -> Any:
-    """Return the value as modelwire has it; the way back of `to_langchain`.
+    """Convert LangChain's messages, prompts and documents to modelwire's: the reverse of `to_langchain`.
 
     Raises:
-        InvalidType: A message of LangChain's of a kind that modelwire does not have.
+        InvalidType: The value contains a message of a kind that modelwire does not have.
     """
     return _converted(value, _our_class)
 
@@ -67,7 +70,7 @@ own_value = from_langchain
 
 
 def own_form(thing: Any) -> Any:
-    """Return an object of LangChain's in its serialised form, with its data escaped as LangChain escapes it."""
+    """Return LangChain's serialised form of one of its objects (`langchain_core.load.dumpd`)."""
     from langchain_core.load import dumpd
 
     return dumpd(thing)
@@ -81,8 +84,8 @@ def their_messages(messages: list[BaseMessage]) -> list[Any]:
     return [_converted(message, _their_class) for message in messages]
 
 
-def _converted(value: Any, target: Callable[[type], type | None]) -> Any:
-    """Return what `value` is with the classes that `target` names; the same object where nothing in it changes."""
+def _converted(value: Any, target: _Target) -> Any:
+    """Return `value` with its objects moved to the classes that `target` names; the same object if nothing changes."""
     kind = type(value)
     if kind in _CONTAINERS or kind.__name__ == "AddableDict":
         return _converted_container(value, target)
@@ -94,7 +97,7 @@ def _converted(value: Any, target: Callable[[type], type | None]) -> Any:
     return value
 
 
-def _converted_container(value: Any, target: Callable[[type], type | None]) -> Any:
+def _converted_container(value: Any, target: _Target) -> Any:
     if isinstance(value, dict):
         items = {key: _converted(item, target) for key, item in value.items()}
         if all(items[key] is item for key, item in value.items()):
@@ -106,8 +109,8 @@ def _converted_container(value: Any, target: Callable[[type], type | None]) -> A
     return type(value)(parts)
 
 
-def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any:
-    """Return LangGraph's `Command` with its values converted; anything else of that name as it is."""
+def _converted_command(value: Any, target: _Target) -> Any:
+    """Return LangGraph's `Command` with its values converted; an object of another class is returned unchanged."""
     if type(value).__module__ != "langgraph.types":
         return value
     return replace(
@@ -117,7 +120,7 @@ def _converted_command(value: Any, target: Callable[[type], type | None]) -> Any
     )
 
 
-def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
+def _moved(value: Any, cls: Any, target: _Target) -> Any:
     form = _form(cls)
     source = value.__dict__
     fields: JSON = {}
@@ -131,7 +134,9 @@ def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
     extra: JSON | None = None
     if form.takes_extra:
         extra = dict(value.__pydantic_extra__ or ())
-        if len(source) > len(fields):  # a field that only this class has
+        if len(source) > len(
+            fields
+        ):  # The value has fields that the target class does not declare.
             extra |= {name: item for name, item in source.items() if name not in fields}
     moved = cls.__new__(cls)
     set_slots(moved, fields, value.__pydantic_fields_set__ & fields.keys(), extra)
@@ -139,7 +144,7 @@ def _moved(value: Any, cls: Any, target: Callable[[type], type | None]) -> Any:
 
 
 class _Form(NamedTuple):
-    """What a class's values are made of."""
+    """The fields of a class, with their defaults, and how its values are made."""
 
     fields: list[tuple[str, Any]]
     is_message: bool
@@ -158,6 +163,7 @@ def _form(cls: Any) -> _Form:
 
 def _copied(value: Any) -> Any:
     kind = type(value)
+    # An empty one, as most are, costs no comprehension.
     if kind is dict:
         if value:
             return {key: _copied(item) for key, item in value.items()}
@@ -171,21 +177,24 @@ def _copied(value: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _their_class(kind: type) -> type | None:
-    """Return LangChain's class for values of our class `kind`, None where it has none."""
+    """Return LangChain's class for values of modelwire's class `kind`; None if it has none."""
     return _counterpart(kind, "modelwire.", "langchain_core")
 
 
 @lru_cache(maxsize=256)
 def _our_class(kind: type) -> type | None:
-    """Return our class for values of LangChain's class `kind`, None if it has no counterpart. Raises `InvalidType`."""
+    """Return modelwire's class for values of LangChain's class `kind`; None if it has none.
+
+    Raises: `InvalidType` if `kind` is a class of messages, and modelwire has none for it.
+    """
     found = _counterpart(kind, "langchain_core.", "modelwire")
-    if found is None and any(
-        f"{base.__module__}.{base.__name__}" == _THEIR_BASE for base in kind.__mro__
-    ):
-        raise InvalidType(
-            f"`{kind.__module__}.{kind.__name__}` is a message that modelwire has no kind for. Build it on one of "
-            f"{', '.join(f'`{name}`' for name in _KINDS)}, or give a dict with `role` and `content`."
-        )
+    if found is None:
+        bases = [f"{base.__module__}.{base.__name__}" for base in kind.__mro__]
+        if _THEIR_BASE in bases:
+            raise InvalidType(
+                f"modelwire has no kind of message for `{kind.__module__}.{kind.__name__}`. Derive it from one of "
+                f"{', '.join(f'`{name}`' for name in _KINDS)}, or pass a dict with `role` and `content`."
+            )
     return found
 
 

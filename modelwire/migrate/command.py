@@ -1,4 +1,4 @@
-"""The command `modelwire migrate PATH...`: shows what would change and what would not; writes with `--write`."""
+"""The command `modelwire migrate PATH...`: shows how imports would change and which cannot; `--write` changes files."""
 # ruff: noqa: T201 - a command prints
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def register(commands: Any) -> None:
-    """Add the command to `modelwire`."""
+    """Declare the command, its options and the function that runs it."""
     parser = commands.add_parser(
         "migrate",
         help="rewrite the imports of programs written for LangChain",
-        description="Show how the imports of .py and .ipynb files would change, and which have no home here and why. "
+        description="Show how the imports of .py and .ipynb files would change, and which have no equivalent and why. "
         "Nothing is written without --write.",
     )
     parser.add_argument(
@@ -58,11 +58,11 @@ def _show(done: Migrated) -> None:
         print(f"{done.path}: {done.problem}", file=sys.stderr)
     if done.left:
         print(
-            f"{done.path}: {done.imports} imports have a home here, {len(done.left)} need a look:",
+            f"{done.path}: {done.imports} imports have an equivalent, {len(done.left)} need your attention:",
             file=sys.stderr,
         )
     for left in done.left:
-        print(
-            f"  {f'line {left.line}: ' if left.line else ''}{left.what}: {left.why}.",
-            file=sys.stderr,
-        )
+        where = ""
+        if left.line:
+            where = f"line {left.line}: "
+        print(f"  {where}{left.what}: {left.why}.", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Maps a name of LangChain to its place in modelwire, or to the reason why it has none.
+"""Maps a name of LangChain to its place in modelwire, or to the reason why it has no equivalent.
 
-It never imports LangChain.
+LangChain itself is never imported.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from modelwire import embeddings
 from modelwire.compat import homes_of
 from modelwire.ext import langchain_packages, model_classes, service_names
 
-# This maps LangChain's packages to modules of modelwire; the rows of the providers name the others.
+# LangChain's packages with modules of modelwire. The packages of providers are in the rows of the providers.
 _ROOTS = dict.fromkeys(
     ("langchain", "langchain_classic", "langchain_core", "langchain_community"), "modelwire"
 )
 _ADAPTERS = "modelwire.adapters"
-# These names differ in modelwire.
+# The equivalents of these names have another name or another place in modelwire.
 _HISTORY = "modelwire.chat_history.InMemoryChatMessageHistory"
 _RENAMED = {
     "langchain_community.chat_message_histories.ChatMessageHistory": _HISTORY,
@@ -35,7 +35,7 @@ _RENAMED = {
     "langchain_redis.RedisCache": "modelwire.caches.RedisCache",
     "langchain_redis.cache.RedisCache": "modelwire.caches.RedisCache",
 }
-# LangChain has had these names at several paths over the years.
+# A class that is not at the same path is searched in these modules, because LangChain has moved classes over the years.
 _SEARCHED = (
     "messages",
     "prompts",
@@ -65,8 +65,8 @@ _SEARCHED = (
     "config",
 )
 
-# This maps names without an equivalent to the reason, and what to do. The first entry that matches
-# "module.name" is used.
+# The reasons why names have no equivalent, and what to do. The first row is used whose pattern matches
+# "module.name".
 _STORES = (
     r"VectorStore|\.vectorstores\b|FAISS|Chroma"
     r"|langchain_(chroma|pinecone|qdrant|milvus|postgres|weaviate|redis)\b"
@@ -102,7 +102,7 @@ _REASONS = (
     ),
     (
         _SERVICES,
-        'this service speaks OpenAI\'s wire: `init_chat_model("NAME:MODEL")`, see docs/providers.md',
+        'this service has OpenAI\'s API: `init_chat_model("NAME:MODEL")`, see docs/providers.md',
     ),
     (
         r"^langchain(_classic)?\.hub|\bhub\b",
@@ -120,7 +120,7 @@ _REASONS = (
     ),
     (
         r"\.llms\b|\.(OpenAI|AzureOpenAI|AnthropicLLM|LLM|BaseLLM)$",
-        "a text-completion model: take the chat model",
+        "a text-completion model: use the chat model",
     ),
     (r"pydantic_v1", "pydantic 1 is not here: import from `pydantic`"),
     (r"\.indexes?\b|\.indexing\b|\.storage\b|\.stores\b", "stores and indexing are not here"),
@@ -136,8 +136,7 @@ def is_theirs(module: str) -> bool:
 
 def root_module(package: str) -> str | None:
     """Return modelwire's module for one of LangChain's packages, or None."""
-    is_of_provider = package in langchain_packages()
-    if is_of_provider:
+    if package in langchain_packages():
         return _ADAPTERS
     return _ROOTS.get(package)
 
@@ -146,14 +145,20 @@ def module_home(module: str) -> str | None:
     """Return modelwire's module for one of LangChain's, or None."""
     root, _, rest = module.partition(".")
     home = root_module(root)
-    if home is None or (
-        not rest and root in ("langchain", "langchain_classic", "langchain_community")
-    ):
+    if home is None:
+        return None
+    if not rest and root in ("langchain", "langchain_classic", "langchain_community"):
         return None
     if root != "langchain_core" and rest == "agents":
-        return None  # what a program calls in it are agents, and `modelwire.agents` has the types alone
-    path = home + (f".{rest}" if rest else "")
+        return None  # This module makes agents, and `modelwire.agents` only has their types.
+    path = _joined(home, rest)
     return path if _module(path) is not None else None
+
+
+def _joined(path: str, name: str) -> str:
+    if name:
+        return f"{path}.{name}"
+    return path
 
 
 def home_of(module: str, name: str) -> tuple[str, str] | None:
@@ -168,12 +173,12 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
     package = root_module(root)
     if package is None:
         return None
-    path = package + (f".{rest}" if rest else "")
+    path = _joined(package, rest)
     if _has(path, name):
         return _own_home(path, name), name
     if package == _ADAPTERS:
-        of_row = model_classes().get(name)
-        return None if of_row is None else (of_row, name)
+        place = model_classes().get(name)
+        return None if place is None else (place, name)
     for place in _SEARCHED:
         if name[0].isupper() and _exports(f"modelwire.{place}", name):
             return _own_home(f"modelwire.{place}", name), name
@@ -183,22 +188,16 @@ def home_of(module: str, name: str) -> tuple[str, str] | None:
 
 
 def keeps_its_file(module: str, name: str = "") -> bool:
-    """Return whether a program that imports this stays as it is: its other names must be LangChain's, too."""
-    if name:
-        path = f"{module}.{name}"
-    else:
-        path = module
+    """Return whether a program that imports this keeps all of its imports, because LangGraph or an agent needs them."""
+    path = _joined(module, name)
     why = reason(module, name)
     patterns = (_LANGGRAPH, _AGENTS)
     return any(re.search(one, path) and why == dict(_REASONS)[one] for one in patterns)
 
 
 def reason(module: str, name: str = "") -> str:
-    """Return why a name stays unchanged, and what to do."""
-    if name:
-        path = f"{module}.{name}"
-    else:
-        path = module
+    """Return a text that says why a name has no equivalent in modelwire, and what the user can do."""
+    path = _joined(module, name)
     for pattern, why in _REASONS:
         if re.search(pattern, path):
             return why
@@ -226,13 +225,13 @@ def _has(path: str, name: str) -> bool:
 
 
 def _exports(path: str, name: str) -> bool:
-    """Return whether a module has a name for its users, and has not merely imported it."""
+    """Return whether a module exports a name: it is in `__all__`, or the module has no `__all__`."""
     module = _module(path)
     return _has(path, name) and name in getattr(module, "__all__", [name])
 
 
 def _own_home(path: str, name: str) -> str:
-    """Return the current module of a name at an old path; any other path is returned unchanged."""
+    """Return the module that really has a name if `path` is only kept for LangChain's imports; else return `path`."""
     for home, names in (homes_of(path) or {}).items():
         if name in names.split():
             return home

@@ -17,14 +17,14 @@ _SKIPPED = frozenset(
 # These lines of a notebook are not Python: `%magic`, `!shell`, `?help`.
 _MAGIC = re.compile(rb"^(\s*)(%|!|\?)(.*)$", re.MULTILINE)
 
-# The cell magics of IPython 9 behind which the rest of the cell is Python.
+# A cell that begins with one of these magics of IPython 9 is Python.
 _PYTHON_CELLS = {"capture", "debug", "prun", "python", "python3", "time", "timeit"}
 
 
 class Migrated(NamedTuple):
-    """One file: its bytes before and after, and the names left unchanged.
+    """One file: its bytes before and after, the number of rewritten imports, and the names that were left unchanged.
 
-    `problem` is the reason if it could not be read.
+    `problem` says why the file could not be read, or is None.
     """
 
     path: Path
@@ -39,15 +39,11 @@ class Migrated(NamedTuple):
         """The change as a unified diff; empty if nothing changes."""
         from difflib import unified_diff
 
-        old, new = (
-            text.decode("utf-8", "replace").splitlines(keepends=True)
-            for text in (self.before, self.after)
-        )
+        old = self.before.decode("utf-8", "replace").splitlines(keepends=True)
+        new = self.after.decode("utf-8", "replace").splitlines(keepends=True)
         name = self.path.as_posix()
-        return "".join(
-            line if line.endswith("\n") else f"{line}\n"
-            for line in unified_diff(old, new, name, name)
-        )
+        lines = unified_diff(old, new, name, name)
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -68,14 +64,14 @@ def programs(paths: Iterable[str | Path]) -> Iterator[Path]:
         elif path.suffix in (".py", ".ipynb") and path.is_file():
             yield path
         else:
-            what = "is neither `.py` nor `.ipynb`" if path.exists() else "is not there"
+            what = "is neither `.py` nor `.ipynb`" if path.exists() else "does not exist"
             raise InvalidArgument(
-                f"`{path}` {what}: give programs, notebooks, or folders with them."
+                f"`{path}` {what}: name programs, notebooks, or folders with them."
             )
 
 
 def migrate_file(path: Path) -> Migrated:
-    """Read one file and return it rewritten, without writing it."""
+    """Read one file, and return its rewritten text. The file itself is not changed."""
     before = b""
     try:
         before = path.read_bytes()
@@ -98,7 +94,7 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
     if isinstance(notebook, dict):
         cells = notebook.get("cells")
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise ValueError("it is JSON, and no notebook with cells")
+        raise ValueError("it is JSON, but not a notebook with cells")
     imports = 0
     left = []
     for number, cell in enumerate(cells, 1):
@@ -111,7 +107,7 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
         try:
             changed, count, unmoved = _migrate_cell(joined)
         except SyntaxError as exc:
-            left.append(Left(0, f"cell {number}", f"it cannot be read ({exc}): look at it by hand"))
+            left.append(Left(0, f"cell {number}", f"it cannot be read ({exc}): check it yourself"))
             continue
         imports += count
         left += [one._replace(what=f"cell {number}, {one.what}") for one in unmoved]
@@ -127,10 +123,13 @@ def _migrate_notebook(path: Path, before: bytes) -> Migrated:
 
 
 def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
-    """Rewrite one cell. Lines that are not Python are replaced meanwhile and restored afterwards."""
+    """Rewrite one cell; return its text, the number of rewritten imports, and those left unchanged.
+
+    Lines that are not Python are replaced before the cell is parsed, and restored afterwards.
+    """
     magic = re.match(r"\s*%%(\w+)", source)
     if magic is not None and magic[1] not in _PYTHON_CELLS:
-        why = "the cell is in another language: look at it by hand"
+        why = "the cell is in another language: check it yourself"
         return source, 0, [Left(1, f"`%%{magic[1]}`", why)]
     hidden: list[bytes] = []
 
@@ -146,9 +145,12 @@ def _migrate_cell(source: str) -> tuple[str, int, list[Left]]:
 
 
 def _written(notebook: Any, text: str) -> bytes:
-    """Return a notebook as JSON in its original layout: Jupyter indents by one blank, other tools by two or four."""
+    """Return a notebook as JSON with its original indentation: Jupyter indents by one space, other tools by more."""
     first = re.search(r"\n( +)", text)
-    written = json.dumps(
-        notebook, indent=len(first.group(1)) if first else None, ensure_ascii=False
-    )
-    return (written + ("\n" if text.endswith("\n") else "")).encode()
+    indent = None
+    if first:
+        indent = len(first[1])
+    written = json.dumps(notebook, indent=indent, ensure_ascii=False)
+    if text.endswith("\n"):
+        written += "\n"
+    return written.encode()

@@ -1,4 +1,4 @@
-"""Rewrites the imports of one program in its syntax tree; comments, layout and everything else are unchanged."""
+"""Rewrites the imports of one program in its syntax tree. Comments, layout and all other code stay the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modelwire.migrate.import_map import (
     root_module,
 )
 
-# This maps the SDKs' errors that LangChain does not convert to those of `modelwire.errors`.
+# The errors of the SDKs, which LangChain passes on, with the classes of `modelwire.errors` that replace them.
 _ERRORS = {
     "APIError": "ChatError",
     "APIStatusError": "ProviderError",
@@ -41,7 +41,7 @@ class Left(NamedTuple):
     line: int
     what: str
     why: str
-    keeps_file: bool = False  # nothing in its file may be rewritten
+    keeps_file: bool = False  # If True, nothing in its file is rewritten.
 
 
 class Rewritten(NamedTuple):
@@ -77,9 +77,9 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         super().__init__()
         self.count = 0
         self.left: list[Left] = []
-        # These packages are bound by statements such as `import langchain_core.messages`.
-        self.bare: dict[str, str] = {}  # package of LangChain's -> module of modelwire
-        # These imports are alone on their line.
+        # The packages that statements such as `import langchain_core.messages` bind, with modelwire's modules.
+        self.bare: dict[str, str] = {}
+        # The ids of the nodes of imports that are alone on their line.
         self.alone: set[int] = set()
 
     def _line(self, node: Any) -> int:
@@ -94,7 +94,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         self.left.append(Left(self._line(node), what, reason(module, name), keeps_file))
 
     def leave_SimpleStatementLine(self, original: Any, updated: Any) -> Any:
-        """Split a line whose names are in several modules now."""
+        """Rewrite an import that is alone on its line. It becomes several lines if its names are in several modules."""
         if len(original.body) != 1 or not isinstance(original.body[0], cst.ImportFrom):
             return updated
         lines = list(self._places(original.body[0], updated.body[0]))
@@ -105,7 +105,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return first
 
     def leave_ImportFrom(self, original: Any, updated: Any) -> Any:
-        """Rewrite an import that shares its line with others; any other is rewritten with its line."""
+        """Rewrite an import that shares its line with others; `leave_SimpleStatementLine` rewrites all others."""
         if id(original) in self.alone:
             return updated
         lines = list(self._places(original, updated))
@@ -120,10 +120,9 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
 
     def _places(self, original: Any, node: Any) -> Iterator[Any]:
         """Yield the statements that import the same names from their new modules."""
+        module = None
         if node.module is not None and not node.relative:
             module = get_full_name_for_node(node.module)
-        else:
-            module = None
         if module in ("openai", "anthropic") and not isinstance(node.names, cst.ImportStar):
             self._report_errors(
                 original, module, [get_full_name_for_node(alias.name) or "" for alias in node.names]
@@ -165,7 +164,7 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
             self.left.append(Left(self._line(node), f"`{name}` of `{package}`", why))
 
     def visit_Attribute(self, node: Any) -> None:
-        """Report uses such as `openai.RateLimitError` in an `except` line."""
+        """Report a use of an SDK's error, such as `openai.RateLimitError` in an `except` line."""
         if isinstance(node.value, cst.Name) and node.value.value in ("openai", "anthropic"):
             self._report_errors(node, node.value.value, [node.attr.value])
 
@@ -187,23 +186,18 @@ class _Imports(cst.CSTTransformer):  # type: ignore[misc, unused-ignore]  # Any 
         return updated.with_changes(names=names)
 
     def leave_Attribute(self, original: Any, updated: Any) -> Any:
-        """Rewrite `langchain_core.messages.HumanMessage` if its package is bound by that name."""
+        """Rewrite an expression such as `langchain_core.messages.HumanMessage` if its package is in `bare`."""
         root = updated.value
         if isinstance(root, cst.Name) and root.value in self.bare:
             return updated.with_changes(value=_dotted(self.bare[root.value]))
         return updated
 
     def visit_SimpleString(self, node: Any) -> None:
-        """Report texts that name a module, such as the targets of `mock.patch`."""
+        """Report a text that names a module of LangChain's, such as the target of `mock.patch`."""
         text = node.raw_value
         if is_theirs(text) and "." in text and " " not in text and len(text) < 200:
-            self.left.append(
-                Left(
-                    self._line(node),
-                    f"the text `{text}`",
-                    "it may name a module: look whether it must change",
-                )
-            )
+            why = "it may name a module: check whether it must change"
+            self.left.append(Left(self._line(node), f"the text `{text}`", why))
 
 
 def _dotted(path: str) -> Any:

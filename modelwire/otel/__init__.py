@@ -1,8 +1,8 @@
-"""OpenTelemetry: a span for each call of a model and what is around it, and metrics, under the GenAI conventions.
+"""OpenTelemetry: spans for calls of models and for chains, tools and retrievers, and metrics, by the GenAI conventions.
 
     modelwire.otel.instrument()        # or: opentelemetry-instrument python app.py
 
-Needs `modelwire[otel]`; which exporter and sampler there are, the program's SDK says. Nothing here is loaded before.
+Needs `modelwire[otel]`. The program configures exporters and samplers in OpenTelemetry's SDK.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["CAPTURE", "BaseCallbackHandler", "ModelwireInstrumentor", "instrumen
 
 
 class _Everywhere:
-    """Stands where `register_configure_hook` takes a context variable: its handler is in every context."""
+    """Replaces the context variable that `register_configure_hook` needs: every context gets the same handler."""
 
     handler: Spans | None = None
 
@@ -28,15 +28,15 @@ class _Everywhere:
 
 
 _everywhere: Any = _Everywhere()
-# Closed, it ends the observation of calls.
+# Closing this stack ends the observation of calls.
 _observation = ExitStack()
 
 
 def instrument(*, tracer_provider: Any = None, meter_provider: Any = None) -> None:
-    """Make a span of every call from now on, with the global providers or these; again: with the new ones.
+    """Make a span of every run from now on, with these providers or OpenTelemetry's global ones.
 
-    Names that the conventions have changed are written in both forms;
-    `OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental`, read here, leaves out the old ones.
+    A second call replaces the providers. Names that the conventions have changed are written in both forms; if
+    `OTEL_SEMCONV_STABILITY_OPT_IN` has `gen_ai_latest_experimental` at this moment, the old ones are left out.
     """
     uninstrument()
     spans = _everywhere.handler = Spans(tracer_provider, meter_provider)
@@ -45,13 +45,13 @@ def instrument(*, tracer_provider: Any = None, meter_provider: Any = None) -> No
 
 
 def uninstrument() -> None:
-    """Make no more spans; those of calls that are under way end with them."""
+    """Make no more spans. The spans of calls in progress end with their calls."""
     _everywhere.handler = None
     _observation.close()
 
 
 class ModelwireInstrumentor:
-    """What `opentelemetry-instrument` finds by the entry point `opentelemetry_instrumentor`."""
+    """The class that `opentelemetry-instrument` finds by the entry point `opentelemetry_instrumentor`."""
 
     def instrument(self, **kwargs: Any) -> None:
         """Call `instrument` with the providers among `kwargs`."""

@@ -1,4 +1,4 @@
-"""The attributes of a request, an answer and a tool, by the names of the GenAI conventions. No spans here.
+"""The attributes of spans for a request, an answer and a tool, with the names of the GenAI conventions.
 
 Names: https://github.com/open-telemetry/semantic-conventions-genai, read 2026-11: docs/gen-ai/client-inference.md at
 024a4f94; tools, embeddings, OpenAI and Bedrock: model/gen-ai/spans.yaml at 002c8a6e; MCP: model/mcp/common.yaml at
@@ -18,6 +18,8 @@ from modelwire.ext import names_of
 # The attributes of a span.
 Facts = dict[str, Any]
 _Reader = Callable[[Any], Any]
+# The attribute of each parameter, and the function that reads its value.
+_Readers = dict[str, tuple[str, _Reader]]
 
 
 def _double(value: Any) -> float | None:
@@ -48,7 +50,7 @@ def _choices(value: Any) -> int | None:
 
 
 def _field(name: str) -> _Reader:
-    """Return a function that reads a parameter: a text as it is, or the text in the field `name` of an object."""
+    """Return a function that reads a parameter: a text, or an object whose field `name` has the text."""
 
     def read(value: Any) -> str | None:
         if isinstance(value, Mapping):
@@ -78,13 +80,13 @@ def _output_of_mime_type(value: Any) -> str | None:
 
 
 def _chosen_tier(value: Any) -> str | None:
-    """Return the tier of a request, unless the provider chooses it."""
+    """Return the service tier of a request; None for `auto`, with which the provider chooses it."""
     return None if value == "auto" else value
 
 
 LEVEL = "gen_ai.request.reasoning.level"
-# The parameters of a call, by all names under which providers and we have them: attribute, and how it is read.
-_PARAMETERS: dict[str, tuple[str, _Reader]] = {
+# The parameters of a call, by all their names at modelwire and the providers: the attribute, and its reader.
+_PARAMETERS: _Readers = {
     "temperature": ("gen_ai.request.temperature", _double),
     "top_p": ("gen_ai.request.top_p", _double),
     "top_k": ("gen_ai.request.top_k", _int),
@@ -107,25 +109,25 @@ _PARAMETERS: dict[str, tuple[str, _Reader]] = {
     "conversation": ("gen_ai.conversation.id", _field("id")),
     "guardrail_config": ("aws.bedrock.guardrail.id", _field("guardrailIdentifier")),
 }
-# The parameters that are attributes of one provider alone.
-_OWN_PARAMETERS: dict[str, dict[str, tuple[str, _Reader]]] = {
+# The parameters that are attributes of a single provider.
+_OWN_PARAMETERS: dict[str, _Readers] = {
     "openai": {"service_tier": ("openai.request.service_tier", _chosen_tier)}
 }
-# The field with the format of vectors: of OpenAI and the services like it, and of Cohere.
+# Matches the format of vectors in a request, in the fields of OpenAI (and services like it) and of Cohere.
 _ENCODING = re.compile(rb'"(?:encoding_format|embedding_types)":\[?"(\w+)"')
-# Attributes that only the program knows; it says them under these names in the metadata of a run.
+# Attributes that only the program knows, and that it sets in the metadata of a run, under these names.
 _OF_PROGRAM: dict[str, _Reader] = {
     "gen_ai.prompt.name": _word,
     "gen_ai.prompt.version": _word,
     "gen_ai.conversation.compacted": _only_true,
 }
-# The metadata of a run under which programs, LangGraph and LangChain's histories have the conversation.
+# Programs, LangGraph and LangChain's histories set the id of a conversation under these names in a run's metadata.
 _CONVERSATIONS = ("gen_ai.conversation.id", "conversation_id", "thread_id", "session_id")
 _USAGE = {
     "input_tokens": "gen_ai.usage.input_tokens",
     "output_tokens": "gen_ai.usage.output_tokens",
 }
-# The details of a usage, of the input and of the output.
+# The attributes for the details of a usage, for the input and the output.
 _DETAILS = {
     "input_token_details": {
         "cache_read": "gen_ai.usage.cache_read.input_tokens",
@@ -141,18 +143,18 @@ _DETAILS = {
         "image": "gen_ai.usage.image.output_tokens",
     },
 }
-# The metadata of an answer that are attributes.
+# The attributes for the metadata of an answer.
 _ANSWERS = {"model_name": "gen_ai.response.model", "id": "gen_ai.response.id"}
-# The metadata of an answer that are attributes of one provider alone.
+# The attributes of a single provider for the metadata of an answer.
 _OWN_ANSWERS = {
     "openai": {
         "service_tier": "openai.response.service_tier",
         "system_fingerprint": "openai.response.system_fingerprint",
     }
 }
-# Earlier names of attributes, up to 1.41 of the conventions.
+# Attributes with their earlier names, up to version 1.41 of the conventions.
 _EARLIER = {"gen_ai.usage.cache_write.input_tokens": "gen_ai.usage.cache_creation.input_tokens"}
-# A tool may have these in its metadata; they go into its span as they are.
+# A tool of an MCP server may have these in the metadata of its run; its span gets them unchanged.
 _OF_MCP = (
     "mcp.method.name",
     "mcp.protocol.version",
@@ -173,17 +175,17 @@ def known(facts: Fields) -> Facts:
 
 @lru_cache(maxsize=256)
 def provider_name(provider: str) -> str:
-    """Return the well-known name of a provider, or its own one."""
+    """Return the conventions' name of a provider, or modelwire's if they have none."""
     return names_of(provider).traces or provider
 
 
 @lru_cache(maxsize=256)
-def _parameters_of(provider: str) -> dict[str, tuple[str, _Reader]]:
+def _parameters_of(provider: str) -> _Readers:
     return _PARAMETERS | _OWN_PARAMETERS.get(provider, {})
 
 
 def request_attributes(params: Fields, stop: Any, provider: str) -> Facts:
-    """Return the attributes of the parameters of a call."""
+    """Return the attributes for the parameters and the stop sequences of a call."""
     facts: Facts = {}
     if isinstance(stop, str):
         stop = [stop]
@@ -200,7 +202,7 @@ def request_attributes(params: Fields, stop: Any, provider: str) -> Facts:
 
 
 def embedding_attributes(messages: Sequence[Any]) -> Facts:
-    """Return the attributes of a request for embeddings, whose message holds the options."""
+    """Return the attributes of a request for embeddings, whose options are in its first message."""
     pack = None
     if messages:
         pack = messages[0].additional_kwargs.get("pack")
@@ -209,21 +211,20 @@ def embedding_attributes(messages: Sequence[Any]) -> Facts:
 
 
 def encoding_formats(content: bytes) -> list[str]:
-    """Return the formats of vectors that a request asks for, in its body. A text in it has its quotes escaped."""
+    """Return the formats of vectors in the body of a request. Texts cannot match, because their quotes are escaped."""
     return [name.decode() for name in _ENCODING.findall(content)]
 
 
 def metadata_attributes(metadata: Fields) -> Facts:
-    """Return what the program says of a call: the id of the conversation, the name of the prompt."""
+    """Return the attributes that the program has set in the metadata: conversation id, prompt name and version."""
     facts: Facts = {name: read(metadata.get(name)) for name, read in _OF_PROGRAM.items()}
-    facts["gen_ai.conversation.id"] = next(
-        (str(metadata[name]) for name in _CONVERSATIONS if metadata.get(name)), None
-    )
+    ids = (str(metadata[name]) for name in _CONVERSATIONS if metadata.get(name))
+    facts["gen_ai.conversation.id"] = next(ids, None)
     return known(facts)
 
 
 def answer_attributes(message: Any, provider: str) -> Facts:
-    """Return the attributes of an answer, without its tokens and the reason why it ended."""
+    """Return the attributes of an answer, except its tokens and the reason why it ended."""
     about = message.response_metadata
     facts: Facts = {}
     for name, attribute in _answers_of(provider).items():
@@ -239,7 +240,7 @@ def _answers_of(provider: str) -> dict[str, str]:
 
 
 def usage_attributes(usage: Fields, *, with_earlier: bool) -> Facts:
-    """Return the token counts of an answer; `with_earlier` also under the names that the conventions had before."""
+    """Return the attributes for the tokens of an answer; `with_earlier` adds the earlier names of the conventions."""
     facts: Facts = {}
     for name, attribute in _USAGE.items():
         count = usage.get(name)
@@ -259,7 +260,7 @@ def usage_attributes(usage: Fields, *, with_earlier: bool) -> Facts:
 def tool_attributes(
     name: str, description: str | None, call_id: str | None, metadata: Fields
 ) -> Facts:
-    """Return the attributes of the execution of a tool; one of an MCP server has the attributes of that, too."""
+    """Return the attributes for the execution of a tool. A tool of an MCP server also has those of its request."""
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": name,

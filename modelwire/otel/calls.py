@@ -1,7 +1,7 @@
-"""The spans of calls: an observer makes one of every call of a model, and records what happens to it.
+"""The spans of calls: an observer makes a span for each call of a model, and records its events.
 
-Calls are observed directly and not through a callback handler: a handler costs each call a manager of the run, masked
-copies of its parameters and several rounds of delivery, which is more than the span itself.
+Calls are observed directly and not through a callback handler: for a handler, each call would need a manager of its
+run, masked copies of its parameters and several deliveries, which take longer than the span itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from modelwire.errors import Attempt
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-# The names of a provider's APIs by the ends of their addresses.
+# The names of a provider's APIs by the ends of their URLs.
 _API_TYPES = {"openai": {"/responses": "responses", "/chat/completions": "chat_completions"}}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -49,7 +49,7 @@ _log = logging.getLogger("modelwire.otel")
 
 
 def end_span(span: Span, error: str | None) -> None:
-    """End a span; `error` is the class of the error with which its run ended, whose text may quote the prompt."""
+    """End a span. `error` is the name of the error's class; its text is left out, because it may quote the prompt."""
     if error is not None:
         span.set_attribute("error.type", error)
         span.set_status(Status(StatusCode.ERROR, error))
@@ -57,7 +57,7 @@ def end_span(span: Span, error: str | None) -> None:
 
 
 def _harmless(method: Method) -> Method:
-    """Log an error of `method`, such as one of the program's span processors, instead of ending the call by it."""
+    """Wrap a method so that its errors, such as those of span processors, are logged and do not end the call."""
 
     @wraps(method)
     def guarded(*args: Any) -> Any:
@@ -71,13 +71,13 @@ def _harmless(method: Method) -> Method:
 
 
 def _contains_word(content: bytes, word: str) -> bool:
-    """Return whether JSON has a text, in small or capital letters."""
+    """Return whether JSON contains a word as a string, in lower or upper case."""
     return any(f'"{one}"'.encode() in content for one in (word, word.upper()))
 
 
 @lru_cache(maxsize=256)
 def _address(url: str, provider: str) -> Facts:
-    """Return the attributes of a URL, which callers do not change."""
+    """Return the attributes of a URL. The dict is cached, so callers must not change it."""
     address = urlsplit(url)
     port = address.port or _DEFAULT_PORTS.get(address.scheme, 443)
     facts = {"server.address": address.hostname or "", "server.port": port}
@@ -88,13 +88,13 @@ def _address(url: str, provider: str) -> Facts:
 
 
 class _CallSpan(CallObserver):
-    """The span of one call: its attempts, waits and first chunk are events of it."""
+    """Observes one call: its failed attempts, its waits and its first chunk become events of its span."""
 
     def __init__(self, span: Span, about: Facts, meters: Meters, *, with_earlier: bool) -> None:
         self.span = span
         # The attributes of its metrics.
         self.about = about
-        # The attributes that the span gets when it ends: one call of OpenTelemetry's is cheaper than three.
+        # The span gets these attributes when it ends, because one call of OpenTelemetry is cheaper than three.
         self.facts: Facts = {}
         self.level: str | None = None
         self.has_content = False
@@ -117,7 +117,7 @@ class _CallSpan(CallObserver):
             self.about[name] = address[name]
         if exchange.is_stream:
             self.facts["gen_ai.request.stream"] = True
-        # Whether the model takes a level of reasoning, and under which word, is known only now.
+        # The level of reasoning is recorded only if the request contains it: not every model accepts one.
         if self.level is not None and _contains_word(exchange.content, self.level):
             self.facts[LEVEL] = self.level
         if not self.is_inference and (formats := encoding_formats(exchange.content)):
@@ -126,7 +126,7 @@ class _CallSpan(CallObserver):
         self._attached = own, context.attach(own)
 
     def _detach(self) -> None:
-        """Be no longer the current span; where this is another context, it is not."""
+        """Make this span no longer the current one, unless another context is current."""
         attached = self._attached
         self._attached = None
         if attached is not None and context.get_current() is attached[0]:
@@ -142,7 +142,7 @@ class _CallSpan(CallObserver):
             return
         name = type(error).__qualname__
         if self._last_chunk_s is not None:
-            # The conventions report `error` for an answer that has begun and has no end.
+            # By the conventions, the finish reason of an answer that breaks off is `error`.
             self.facts["gen_ai.response.finish_reasons"] = ["error"]
         self._end({}, name)
 
@@ -206,7 +206,7 @@ class _CallSpan(CallObserver):
 
 
 class CallSpans(CallObserver):
-    """Opens the span of each call, `chat {model}` or `embeddings {model}`, below the span of the run around it."""
+    """Starts the span of each call, `chat {model}` or `embeddings {model}`, below the span of the run around it."""
 
     def __init__(
         self,
@@ -250,13 +250,13 @@ class CallSpans(CallObserver):
 
 
 def _describe(observer: _CallSpan, call: Any, stop: Any) -> None:
-    """Set what is known of a call for inference when it starts."""
+    """Set the attributes that are known when a chat call starts."""
     params = call.parameters()
     facts = observer.facts = request_attributes(params, stop, observer.provider)
     observer.level = facts.pop(LEVEL, None)
     metadata = call.metadata
     if metadata:
-        # The provider's own id of a conversation is among the parameters.
+        # An id of the conversation among the parameters wins over one in the metadata.
         facts |= metadata_attributes(metadata) | facts
     observer.has_content = captures()
     if observer.has_content:

@@ -1,4 +1,4 @@
-"""Prompts, answers and tools as JSON in attributes, if the program wants them there. No spans here.
+"""Writes prompts, answers and tools as JSON attributes of spans, if the program wants that.
 
 The schemas: https://github.com/open-telemetry/semantic-conventions-genai, model/gen-ai/gen-ai-input-messages.json at
 2b902ce1, gen-ai-output-messages.json at ae14c021, gen-ai-system-instructions.json at 16c5f010,
@@ -15,11 +15,11 @@ from modelwire.aliases import Fields
 from modelwire.ext import finish_reason_of
 from modelwire.otel.attributes import Facts
 
-# Prompts and answers go into spans if this variable has one of these values.
+# Prompts and answers are written into spans if this environment variable has one of these values.
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _WANTED = ("true", "1", "span_only", "span_and_event")
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "developer": "system"}
-# Models whose APIs take the system prompt apart from the messages, by their `_type`.
+# The `_type`s of models whose APIs have a field for the system prompt, outside of the messages.
 _SYSTEM_APART = (
     "anthropic-chat",
     "chat-google-generative-ai",
@@ -29,12 +29,12 @@ _MODALITIES = ("image", "audio", "video")
 
 
 def captures() -> bool:
-    """Return whether prompts and answers go into spans."""
+    """Return whether prompts and answers are to be written into spans."""
     return os.environ.get(CAPTURE, "").lower() in _WANTED
 
 
 def value_json(value: Any) -> str:
-    """Return a value as JSON, the form that spans have for structured attributes. A text is returned unchanged."""
+    """Return a value as JSON, which structured attributes of spans contain. A text is returned unchanged."""
     from pydantic_core import to_json
 
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def prompt_attributes(messages: Sequence[Any], params: Fields) -> Facts:
 
 
 def answers_json(messages: Sequence[Any], *, with_reasons: bool) -> str:
-    """Return the answers as JSON; `with_reasons` has the reason of each end, as earlier conventions had it."""
+    """Return the answers as JSON; `with_reasons` adds `finish_reason` to each, as earlier conventions require."""
     shown = [_shown(message) for message in messages]
     if with_reasons:
         for one, message in zip(shown, messages, strict=True):
@@ -71,7 +71,7 @@ def answers_json(messages: Sequence[Any], *, with_reasons: bool) -> str:
 
 
 def _definition(tool: Any) -> Facts:
-    """Return type and name of a tool in the form of any wire. Its parameters may be large: they are left out."""
+    """Return type and name of a tool in any provider's format. Its parameters are left out: they may be large."""
     if not isinstance(tool, Mapping):
         return {"type": "function", "name": str(getattr(tool, "name", tool))}
     function = tool.get("function")
@@ -97,7 +97,7 @@ def _shown(message: Any) -> Facts:
 
 
 def _parts(message: Any) -> Iterator[Facts]:
-    """Yield the parts of a message that are no tool calls."""
+    """Yield the parts of a message, except its tool calls."""
     if isinstance(message.content, str) and message.type != "ai":
         yield {"type": "text", "content": message.content}
         return

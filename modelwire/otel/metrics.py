@@ -1,4 +1,4 @@
-"""The metrics of calls and tools, under today's names of the GenAI conventions and, unless left out, the earlier ones.
+"""The metrics of calls and tools, under the latest names of the GenAI conventions and, if wanted, the earlier names.
 
 Names: https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md at 024a4f94,
 gen-ai-token-metrics.md at 066d4a7f, non-normative/migration.md at 32c328e8, read 2026-11.
@@ -14,7 +14,7 @@ from opentelemetry import metrics
 from modelwire import __version__
 from modelwire.aliases import Fields
 
-# Upper bounds of the histograms, as the conventions advise: seconds, tokens.
+# Upper bounds of the histograms in seconds and in tokens, as the conventions recommend.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS = tuple(float(4**power) for power in range(14))
 _COUNTERS = (
@@ -24,16 +24,16 @@ _COUNTERS = (
     "cache_write.input_tokens",
     "reasoning.output_tokens",
 )
-# The counts of every usage; the others are parts of them.
+# These two totals also have histograms; the other counts are parts of them.
 _TOTALS = _COUNTERS[:2]
-# The attributes that the earlier histogram of tokens had as its types.
+# The types of tokens in the earlier histogram, by the attributes that replace them.
 _EARLIER_TYPES = {"gen_ai.usage.input_tokens": "input", "gen_ai.usage.output_tokens": "output"}
-# No provider's usage is divided by modality in full.
+# Providers do not report all tokens by modality.
 _MODALITY = {"gen_ai.token.modality": "unknown"}
 
 
 class Meters:
-    """What is measured of calls, beside their spans. `with_earlier` measures under the names up to 1.41, too."""
+    """The instruments that measure calls and tools. `with_earlier` adds those with the names up to 1.41."""
 
     def __init__(self, provider: Any, *, with_earlier: bool) -> None:
         meter = metrics.get_meter("modelwire", __version__, provider)
@@ -56,17 +56,16 @@ class Meters:
         self.later_s = [seconds("gen_ai.client.inference.time_per_output_chunk", later)]
         self.operation_s = seconds("gen_ai.client.operation.duration", "How long a call took.")
         self.tool_s = seconds("gen_ai.execute_tool.duration", "How long a tool ran.")
-        # Of each kind of tokens: its attribute in a span, its counter and, of a total, its histogram.
-        self.tokens = [
-            (
-                f"gen_ai.usage.{name}",
-                meter.create_counter(
-                    f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
-                ),
-                tokens(f"gen_ai.client.inference.operation.{name}") if name in _TOTALS else None,
+        # For each kind of tokens: its attribute in a span, its counter, and the histogram of a total or None.
+        self.tokens: list[tuple[str, Any, Any]] = []
+        for name in _COUNTERS:
+            counter = meter.create_counter(
+                f"gen_ai.client.inference.usage.{name}", "{token}", "Tokens of calls."
             )
-            for name in _COUNTERS
-        ]
+            of_total = None
+            if name in _TOTALS:
+                of_total = tokens(f"gen_ai.client.inference.operation.{name}")
+            self.tokens.append((f"gen_ai.usage.{name}", counter, of_total))
         self.earlier_tokens: Any = None
         if with_earlier:
             self.inference_s.append(self.operation_s)
@@ -87,14 +86,14 @@ class Meters:
             one.record(passed_s, about)
 
     def record_call(self, passed_s: float, about: Fields, *, is_inference: bool) -> None:
-        """Record how long a call took; what is not inference has only the general metric."""
+        """Record how long a call took. A call without inference (embeddings) has only the general metric."""
         for one in self.inference_s if is_inference else [self.operation_s]:
             one.record(passed_s, about)
 
     def record_tokens(self, usage: Fields, about: Fields, error: str | None) -> None:
-        """Record the attributes of a usage; a call without one counts as 0.
+        """Record the tokens of a call by the attributes of its usage; missing totals count as 0.
 
-        A part that is 0 is not added to its counter: that would cost each call as much as its span.
+        A part that is 0 is not added to its counter: that would cost each call as much time as its span.
         """
         counted = {**about, **_MODALITY}
         if error is not None:

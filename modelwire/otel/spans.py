@@ -1,4 +1,4 @@
-"""The spans of chains, tools and retrievers: a callback handler makes one of every run. Those of calls: `calls.py`."""
+"""The spans of chains, tools and retrievers: a callback handler makes one for each run. For models see `calls.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except ImportError as exc:
         'Spans need opentelemetry-api: `pip install "modelwire[otel]"`.'
     ) from exc
 
-# The list of conventions of which a program wants the latest names alone:
+# This variable lists the conventions of which a program wants only the latest names:
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/, read 2026-11.
 _OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 _LATEST = "gen_ai_latest_experimental"
@@ -35,10 +35,12 @@ def _wants_earlier_names() -> bool:
 
 
 class Spans(BaseCallbackHandler):
-    """Makes a span of every run but those of models: `execute_tool {name}`, chains and retrievers by their names."""
+    """Makes a span for each run but those of models: `execute_tool {name}`, or the name of the chain or retriever."""
 
-    run_inline = True  # in the caller's context, where the span around it is
-    # `calls` observes the calls of models.
+    run_inline = (
+        True  # The handler runs in the caller's context, which has the span around the run.
+    )
+    # `calls` makes the spans of models.
     ignore_llm = ignore_chat_model = ignore_retry = True
 
     def __init__(self, tracer_provider: Any, meter_provider: Any) -> None:
@@ -47,7 +49,7 @@ class Spans(BaseCallbackHandler):
         self.meters = Meters(meter_provider, with_earlier=with_earlier)
         self.spans: dict[UUID | None, Span] = {}
         self.calls = CallSpans(self.tracer, self.meters, self.spans, with_earlier=with_earlier)
-        # The start and the name of each tool under way.
+        # The start (of `monotonic`) and the name of each running tool.
         self.tools: dict[UUID, tuple[float, str]] = {}
 
     def _open(self, name: str, run_id: UUID, parent_run_id: UUID | None, attributes: Facts) -> None:
@@ -70,7 +72,7 @@ class Spans(BaseCallbackHandler):
             self.meters.tool_s.record(monotonic() - started_s, about)
         self._close(run_id, error)
 
-    if not TYPE_CHECKING:  # type checkers see the base's signatures
+    if not TYPE_CHECKING:  # Type checkers see the signatures of the base class.
 
         def on_tool_start(
             self,
@@ -90,9 +92,8 @@ class Spans(BaseCallbackHandler):
             description = about_tool.get("description")
             facts = tool_attributes(name, description, tool_call_id, metadata or {})
             if captures():
-                if inputs is None:
-                    arguments = input_str
-                else:
+                arguments = input_str
+                if inputs is not None:
                     arguments = inputs
                 facts["gen_ai.tool.call.arguments"] = value_json(arguments)
             self._open(f"execute_tool {name}", run_id, parent_run_id, facts)
@@ -108,11 +109,9 @@ class Spans(BaseCallbackHandler):
             if span is not None and captures():
                 result = getattr(output, "content", output)
                 span.set_attribute("gen_ai.tool.call.result", value_json(result))
-            # The tool has reported its error to the model.
-            is_error = getattr(output, "status", None) == "error"
             kind = None
-            if is_error:
-                kind = "tool_error"
+            if getattr(output, "status", None) == "error":
+                kind = "tool_error"  # The tool has reported its error to the model.
             self._close_tool(run_id, kind)
 
         def on_tool_error(self, error, *, run_id, **about):

@@ -71,7 +71,7 @@ _NUMBERS: tuple[tuple[str, type, float | None, str, str], ...] = (
 
 
 def register(commands: Any) -> None:
-    """Add the command to the parser."""
+    """Declare the command, its options and the function that runs it."""
     serve = commands.add_parser(
         "serve",
         help="a provider for tests: answers like OpenAI, Anthropic, Gemini and Bedrock, with limits and faults",

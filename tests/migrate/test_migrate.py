@@ -240,7 +240,7 @@ def test_one_bad_file_does_not_keep_the_others_from_being_read(
     shown = capsys.readouterr()
     assert shown.out.count("\n+") == 4  # two files, and the line that names each
     for name in NO_NOTEBOOKS:
-        assert f"{name}: cannot be read: it is JSON, and no notebook with cells" in shown.err
+        assert f"{name}: cannot be read: it is JSON, but not a notebook with cells" in shown.err
     assert "gone.py: cannot be read: No such file or directory" in shown.err
     assert shown.err.endswith("2 of 7 files would change; --write writes them.\n")
 
@@ -267,7 +267,7 @@ def test_the_command_shows_a_diff_and_writes_only_when_told(
     assert program.read_text().startswith("from modelwire.messages import HumanMessage\n")
     assert "langchain_core" in (tmp_path / ".venv" / "b.py").read_text()
     assert main(["migrate", str(tmp_path / "nowhere.py")]) == 2
-    assert "is not there" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_folders_are_read_in_order_and_other_files_left_alone(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
+from modelwire.aliases import Fields, HeaderFields
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -24,20 +26,20 @@ class Answer:
 
     text: str = ""
     _: KW_ONLY
-    tool_calls: Sequence[Mapping[str, Any]] = ()
+    tool_calls: Sequence[Fields] = ()
     reasoning: str = ""
     refusal: str = ""
     stop: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     model: str | None = None  # If None, it is the model in the request.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: HeaderFields = field(default_factory=dict)
     latency_s: float | None = None
     chunk_gap_s: float | None = None
     polls: int = 1
 
     @property
     def stop_reason(self) -> str:
-        """The reason why the answer ends: `stop`, or the one that fits."""
+        """The reason why the answer ends: the value of `stop`, or without it "tool_calls" or "stop"."""
         if self.stop:
             return self.stop
         if self.tool_calls:

@@ -95,14 +95,12 @@ def record(batch: SeenBatch, share: float, base_url: str) -> JSON:
     }
 
 
-def _end_batch(
-    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
-) -> None:
+def _end_batch(desk: BatchDesk, batch: SeenBatch, results: list[Answered], good: int) -> None:
     """Write the results of all rows as JSON lines."""
     counts = dict(_NO_COUNTS)
     lines: list[bytes] = []
     counted: set[str] = set()
-    for custom_id, status, body in [*answered, *foreign]:
+    for custom_id, status, body in results:
         result = _result(status, body)
         lines.append(to_json({"custom_id": custom_id, "result": result}) + b"\n")
         if custom_id not in counted and not custom_id.startswith("foreign-"):

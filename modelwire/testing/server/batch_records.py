@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from modelwire.aliases import JSON
+from modelwire.aliases import JSON, Fields
 from modelwire.testing.server.limits import check_word
 from modelwire.testing.server.replies import Response, json_reply, page_reply
 from modelwire.testing.server.wires import error_reply
@@ -46,7 +46,7 @@ class BatchPlan:
     done: float = 1.0
     rows: Mapping[int, _Oddity] = field(default_factory=dict)
     foreign: int = 0
-    errors: Sequence[Mapping[str, Any]] = ()
+    errors: Sequence[Fields] = ()
     lose_create: bool = False
     cut_results: int | None = None
     results_host: str | None = None
@@ -175,8 +175,8 @@ class BatchApi(NamedTuple):
     handlers: Handlers
     # A function of a batch, the elapsed share of its time and the server's origin; it returns the API's object.
     record: Callable[[SeenBatch, float, str], JSON]
-    # It writes the results of a batch: those of its own rows, and those of foreign rows.
-    write: Callable[[BatchDesk, SeenBatch, list[Answered], list[Answered]], None]
+    # It writes the results of a batch, and is called with the number of its rows that have a good answer.
+    write: Callable[[BatchDesk, SeenBatch, list[Answered], int], None]
     refuses_whole: bool = True  # If True, a batch may fail before any of its rows is tried.
     missing: str = "No such {noun}: `{id}`."
     missing_code: str | None = "not_found"

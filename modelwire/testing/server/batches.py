@@ -23,6 +23,7 @@ from modelwire.testing.server.batch_records import (
     BatchPlan,
     Row,
     SeenBatch,
+    is_good,
 )
 from modelwire.testing.server.replies import End, Reply, Response, json_reply
 from modelwire.testing.server.requests import SeenRequest
@@ -199,10 +200,11 @@ class BatchDesk:
         api = APIS[batch.wire]
         if batch.outcome in ("failed", "token_limit_exceeded") and api.refuses_whole:
             return
-        answered = list(self._answered(batch))
-        names = map("foreign-{}".format, range(batch.plan.foreign))
-        foreign: list[Answered] = [(name, 200, {}) for name in names]
-        api.write(self, batch, answered, foreign)
+        results = list(self._answered(batch))
+        # A row may be answered twice.
+        good = {custom_id for custom_id, status, _ in results if is_good(status)}
+        results += [(f"foreign-{index}", 200, {}) for index in range(batch.plan.foreign)]
+        api.write(self, batch, results, len(good))
 
     def _answered(self, batch: SeenBatch) -> Iterator[Answered]:
         share = batch.cancelled_at_share

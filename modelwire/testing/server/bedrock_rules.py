@@ -6,18 +6,17 @@ read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from modelwire.aliases import JSON
-from modelwire.testing.server.request_rules import Problem, turns_of, unpaired
+from modelwire.testing.server.request_rules import Problem, Problems, turns_of, unpaired
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 
-def converse_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+def converse_problems(body: JSON, request: SeenRequest) -> Problems:
     turns = list(
         turns_of(body.get("messages"), "content", "toolUse", "toolResult", name="toolUseId")
     )

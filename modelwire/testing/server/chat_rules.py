@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelwire.aliases import JSON
 from modelwire.testing.server.request_rules import (
     Problem,
+    Problems,
     Turn,
     fields_of,
     joined,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 
-def _required(body: JSON, names: Collection[str]) -> Iterator[Problem]:
+def _required(body: JSON, names: Collection[str]) -> Problems:
     for name in names:
         if name not in body:
             message = f"Missing required parameter: '{name}'."
@@ -33,7 +34,7 @@ def _unknown(path: str) -> Problem:
     return Problem(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
 
 
-def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) -> Iterator[Problem]:
+def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) -> Problems:
     """Yield a problem for each unknown field in a list of objects; their field `key` names their type."""
     for index, one in objects(value):
         fields = known.get(str(one.get(key)))
@@ -43,7 +44,7 @@ def _unknown_in(name: str, value: Any, key: str, known: dict[str, list[str]]) ->
                     yield _unknown(f"{name}[{index}].{field}")
 
 
-def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+def chat_problems(body: JSON, request: SeenRequest) -> Problems:
     known = fields_of("openai")
     fields = known["body"]
     required = ["model", "messages"]
@@ -62,7 +63,7 @@ def chat_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _chat_pairs(body)
 
 
-def _unknown_roles(messages: object, roles: list[str]) -> Iterator[Problem]:
+def _unknown_roles(messages: object, roles: list[str]) -> Problems:
     supported = ", ".join(f"'{role}'" for role in roles)
     for index, one in objects(messages):
         role = one.get("role")
@@ -71,7 +72,7 @@ def _unknown_roles(messages: object, roles: list[str]) -> Iterator[Problem]:
             yield Problem(message, f"messages[{index}].role", "invalid_value")
 
 
-def _chat_pairs(body: JSON) -> Iterator[Problem]:
+def _chat_pairs(body: JSON) -> Problems:
     turns = joined(_chat_turns(body), ["tool"])
     for turn, ids, is_result in unpaired(turns):
         where = f"messages.[{turn.place}].role"
@@ -99,7 +100,7 @@ def _chat_turns(body: JSON) -> Iterator[Turn]:
         yield turn
 
 
-def responses_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+def responses_problems(body: JSON, request: SeenRequest) -> Problems:
     known = fields_of("responses")
     yield from _required(body, ["model"])
     for name in body:

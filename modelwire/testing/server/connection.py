@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import h11
 
-from modelwire.testing.server.replies import FOREVER_S, End, Reply, Step
+from modelwire.testing.server.replies import FOREVER_S, End, Reply, Step, Steps
 from modelwire.testing.server.requests import SeenRequest
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _RST = struct.pack("ii", 1, 0)
 # The beginning of a response that is not an interim one (1xx).
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 [02-9]\d\d")
 
-_Handle = Callable[[SeenRequest], bytes | Iterable[Step]]
+_Handle = Callable[[SeenRequest], bytes | Steps]
 # The connection calls this at the end of a request, with whether the whole answer was sent.
 _Finished = Callable[[SeenRequest, bool], None]
 
@@ -146,7 +146,7 @@ class Connection:
             bytes(self._content),
         )
 
-    async def _play(self, request: SeenRequest, steps: Iterable[Step]) -> None:
+    async def _play(self, request: SeenRequest, steps: Steps) -> None:
         playing = iter(steps)
         try:
             step = next(playing, b"")

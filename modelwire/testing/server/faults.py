@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, repeat
@@ -20,7 +20,16 @@ from modelwire.aliases import HeaderFields
 from modelwire.errors import InvalidArgument, ProviderError, did_you_mean
 from modelwire.ext import usual_status
 from modelwire.testing.server.limits import check_word
-from modelwire.testing.server.replies import FOREVER_S, End, Headers, Reply, Response, Step, chunk
+from modelwire.testing.server.replies import (
+    FOREVER_S,
+    End,
+    Headers,
+    Reply,
+    Response,
+    Step,
+    Steps,
+    chunk,
+)
 from modelwire.testing.server.wires import error_body, error_reply, server_wire
 
 _STOP_REASON = re.compile(rb'"stop_reason": ?"[a-z_]+"')
@@ -149,7 +158,7 @@ def error_event(
 ) -> Fault:
     """End a stream with an error event after `after_events` events of its content (P21, P22)."""
 
-    def play(reply: Reply, wire: str, number: int) -> Iterable[Step]:
+    def play(reply: Reply, wire: str, number: int) -> Steps:
         body = error_body(wire, status, type=type, code=code, number=number)
         position = reply.opening + after_events
         event = server_wire(wire).error_event(body, position)
@@ -210,7 +219,7 @@ def no_terminal_mark() -> Fault:
 def pause_turn() -> Fault:
     """End the answer with `pause_turn`, as Anthropic does with long turns. The script's next entry continues it."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         paused = [_STOP_REASON.sub(b'"stop_reason":"pause_turn"', part) for part in reply.parts]
         yield replace(reply, parts=paused).whole()
 
@@ -242,7 +251,7 @@ def stall(
     """Pause before the answer (N12) or in mid-body (N13), by default without end; then continue normally."""
     check_word("at", at, ("request", "body"))
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         whole = reply.whole()
         begun = b""
         if at == "body":
@@ -255,7 +264,7 @@ def stall(
 def slow(bytes_per_tick: int = 1, tick_s: float = 1.0) -> Fault:
     """Send `bytes_per_tick` bytes at a time, and wait `tick_s` between them (N14)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         whole = reply.whole()
         yield whole[:bytes_per_tick]
         for start in range(bytes_per_tick, len(whole), bytes_per_tick):
@@ -276,7 +285,7 @@ def _instead(name: str, body: bytes, **headers: str) -> Fault:
 def malformed_json() -> Fault:
     """Break the JSON of the answer, or of each event of a stream (P1)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         broken = [part.replace(b'":', b'"', 1) for part in reply.parts]
         yield replace(reply, parts=broken).whole()
 
@@ -297,7 +306,7 @@ def empty() -> Fault:
 def wrong_content_type(value: str = "text/plain") -> Fault:
     """Send a good answer with a wrong content type (P25)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         yield replace(reply, headers={**reply.headers, "content-type": value}).whole()
 
     return _of_reply("wrong_content_type", change)
@@ -306,7 +315,7 @@ def wrong_content_type(value: str = "text/plain") -> Fault:
 def content_length(off_by: int = 10) -> Fault:
     """Announce `off_by` more bytes than are sent, then close (N16); below zero, announce fewer (N17)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         body = reply.body
         announced = max(0, len(body) + off_by)
         head = reply.head(transfer_encoding=None, content_length=str(announced))
@@ -318,7 +327,7 @@ def content_length(off_by: int = 10) -> Fault:
 def bad_chunk_size() -> Fault:
     """Send a chunk whose size is not a number (N18)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         yield (
             reply.head(transfer_encoding="chunked", content_length=None)
             + b"zz\r\n"
@@ -340,7 +349,7 @@ def gzip_garbage() -> Fault:
 def gzip_bomb(decoded_bytes: int = 200_000_000) -> Fault:
     """Send a small body that decodes to a huge one (N21)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         headers = {**reply.headers, "content-encoding": "gzip"}
         yield Reply(200, headers, [_bomb(decoded_bytes)]).whole()
 
@@ -373,7 +382,7 @@ def endless_header() -> Fault:
 def endless_event() -> Fault:
     """Send an event of a stream without end (P15)."""
 
-    def change(reply: Reply) -> Iterable[Step]:
+    def change(reply: Reply) -> Steps:
         yield reply.head(
             transfer_encoding="chunked",
             content_length=None,

@@ -202,13 +202,11 @@ def _output(batch: SeenBatch) -> JSON:
     return {"inlinedResponses": {"inlinedResponses": inlined}}
 
 
-def end_batch(
-    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
-) -> None:
+def end_batch(desk: BatchDesk, batch: SeenBatch, results: list[Answered], good: int) -> None:
     """Write the results of a batch, into a file if its requests came in one."""
     lines = []
     failed = set[str]()
-    for key, status, body in [*answered, *foreign]:
+    for key, status, body in results:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.
         if is_good(status):
@@ -224,8 +222,7 @@ def end_batch(
         lines.append(to_json({"key": key, "error": error}))
         failed.add(key)
     content = b"\n".join(lines) + b"\n"
-    good = {key for key, status, _ in answered if is_good(status)}
-    batch.counts = {"successfulRequestCount": len(good), "failedRequestCount": len(failed)}
+    batch.counts = {"successfulRequestCount": good, "failedRequestCount": len(failed)}
     if not lines:
         return
     if "fileName" in (batch.fields.get("inputConfig") or {}):

@@ -5,17 +5,23 @@ The error texts are copied from public issues, read 2026-11.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelwire.aliases import JSON
-from modelwire.testing.server.request_rules import Problem, Turn, fields_of, objects, turns_of
+from modelwire.testing.server.request_rules import (
+    Problem,
+    Problems,
+    Turn,
+    fields_of,
+    objects,
+    turns_of,
+)
 
 if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 
-def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+def gemini_problems(body: JSON, request: SeenRequest) -> Problems:
     known = fields_of("gemini")
     contents = body.get("contents")
     if not contents:
@@ -35,7 +41,7 @@ def gemini_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _order(list(turns))
 
 
-def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]:
+def _cannot_find(where: str, value: JSON, known: list[str]) -> Problems:
     """Yield a problem for each unknown field. Protocol buffers accept names in camelCase and snake_case."""
     at = ""
     if where:
@@ -50,7 +56,7 @@ def _cannot_find(where: str, value: JSON, known: list[str]) -> Iterator[Problem]
             yield Problem(message)
 
 
-def _order(turns: list[Turn]) -> Iterator[Problem]:
+def _order(turns: list[Turn]) -> Problems:
     nothing = Turn(-1, "", [], [])
     for before, turn in zip([nothing, *turns], [*turns, nothing], strict=True):
         if turn.calls and before.role not in ("user", "function"):

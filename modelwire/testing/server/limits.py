@@ -190,7 +190,7 @@ class Limiter:
         return worst
 
     def settle(self, at: KeyAndModel, tokens: float, now_s: float) -> None:
-        """Return reserved tokens that were not used to the limit (a negative number takes more)."""
+        """Credit tokens that were reserved and not used to the limit; a negative number charges more."""
         bucket = self._of(at, now_s).get("tokens")
         if bucket is not None:
             bucket.refill(now_s)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from modelwire.aliases import JSON
 from modelwire.testing.server.request_rules import (
     Problem,
+    Problems,
     Turn,
     fields_of,
     joined,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from modelwire.testing.server.requests import SeenRequest
 
 
-def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
+def messages_problems(body: JSON, request: SeenRequest) -> Problems:
     known = fields_of("anthropic")
     fields = known["body"]
     has_betas = "anthropic-beta" in request.headers or "beta=true" in request.query
@@ -50,7 +51,7 @@ def messages_problems(body: JSON, request: SeenRequest) -> Iterator[Problem]:
     yield from _pairs(body)
 
 
-def _pairs(body: JSON) -> Iterator[Problem]:
+def _pairs(body: JSON) -> Problems:
     for turn, ids, is_result in unpaired(joined(_turns(body), ["user", "assistant"])):
         where = f"messages.{turn.place}"
         named = ", ".join(ids)
@@ -70,7 +71,7 @@ def _extra(path: str) -> Problem:
     return Problem(f"{path}: Extra inputs are not permitted")
 
 
-def _extra_in(where: str, value: JSON, known: list[str] | None) -> Iterator[Problem]:
+def _extra_in(where: str, value: JSON, known: list[str] | None) -> Problems:
     """Yield a problem for each field of `value` that is not in `known`; None skips the check."""
     if known is not None:
         for name in value:

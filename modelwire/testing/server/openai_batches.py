@@ -179,12 +179,10 @@ def _status(batch: SeenBatch, share: float) -> str:
     return "finalizing"
 
 
-def _end_batch(
-    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
-) -> None:
+def _end_batch(desk: BatchDesk, batch: SeenBatch, results: list[Answered], good: int) -> None:
     """Write the results into two files: answers below 400, and all others."""
     lines: dict[str, list[bytes]] = {"output": [], "error": []}
-    for number, (custom_id, status, body) in enumerate([*answered, *foreign]):
+    for number, (custom_id, status, body) in enumerate(results):
         response = error = None
         if status is None:
             code = body
@@ -208,10 +206,8 @@ def _end_batch(
             content = b"".join(written)
             file = desk.add_file(f"{batch.id}_{name}.jsonl", "batch_output", content)
             batch.files[name] = file["id"]
-    good = {custom_id for custom_id, status, _ in answered if is_good(status)}
     total = len(batch.rows)
-    completed = len(good)
-    batch.counts = {"total": total, "completed": completed, "failed": total - completed}
+    batch.counts = {"total": total, "completed": good, "failed": total - good}
 
 
 def _form(request: SeenRequest) -> Iterator[tuple[str, tuple[str | None, bytes]]]:

@@ -26,7 +26,7 @@ from modelwire.testing.server.fault_rules import FaultRules
 from modelwire.testing.server.faults import Rule
 from modelwire.testing.server.limits import Limits, check_number
 from modelwire.testing.server.other_endpoints import other_reply
-from modelwire.testing.server.replies import Reply, Response, Step
+from modelwire.testing.server.replies import Reply, Response, Steps
 from modelwire.testing.server.requests import Counts, Seen, SeenRequest, is_of_this_machine
 from modelwire.testing.server.script import Script, sayable
 from modelwire.testing.server.stored_prompts import StoredPrompts
@@ -34,7 +34,6 @@ from modelwire.testing.server.wires import WIRES, error_reply
 
 if TYPE_CHECKING:
     import asyncio
-    from types import TracebackType
 
     from modelwire.adapters import BaseChatModel
     from modelwire.embeddings import Embeddings
@@ -160,12 +159,7 @@ class ProviderServer:
     def __enter__(self) -> ProviderServer:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object = None, *exc: object) -> None:
         self.close()
         if kind is None and self.failures:
             raise self.failures[0]
@@ -275,7 +269,7 @@ class ProviderServer:
         """Return the seconds since the start, on the server's own clock (`time_scale`)."""
         return (time.monotonic() - self._started_s) / self.time_scale
 
-    def _handle(self, request: SeenRequest) -> bytes | Iterable[Step]:
+    def _handle(self, request: SeenRequest) -> bytes | Steps:
         self._seen.begin(request, self.now_s())
         try:
             reply = _answer(self, request)

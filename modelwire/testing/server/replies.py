@@ -30,6 +30,7 @@ class End(Enum):
 
 
 Step = bytes | float | End
+Steps = Iterable[Step]
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Reply:
 
 
 # A response, or the steps that send it.
-Response = Reply | Iterable[Step]
+Response = Reply | Steps
 # The opening, content and closing of a stream: events, each encoded.
 StreamParts = tuple[list[bytes], list[bytes], list[bytes]]
 

@@ -25,6 +25,9 @@ class Problem(NamedTuple):
     code: str | None = None
 
 
+Problems = Iterator[Problem]
+
+
 @cache
 def table(file: str) -> JSON:
     """Return the JSON object in a file of this package, which is read once."""
@@ -59,7 +62,7 @@ def objects(value: Any) -> Iterator[tuple[int, JSON]]:
 def turns_of(
     messages: Any, content: str, call: str, result: str, *, name: str, role: str = "None"
 ) -> Iterator[Turn]:
-    """Yield a turn for each message of a wire whose blocks have a field for their kind.
+    """Yield a turn for each message, for wires that name the kind of a block by a field of it, such as `toolUse`.
 
     `content` is the field of a message with its blocks, `call` and `result` are the fields of blocks with
     tool calls and results, and `name` is the field in them with the id. `role` is that of a message without one.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from modelwire import ext
+from modelwire.aliases import JSON
 from modelwire.errors import InvalidArgument
+from modelwire.testing.server.replies import Headers
 
 if TYPE_CHECKING:
     from modelwire.testing.server.prompt_cache import Cached
@@ -42,7 +44,7 @@ class SeenRequest:
     # The position among all requests to the server, from 1.
     number: int = 0
 
-    def __init__(self, method: str, target: str, headers: dict[str, str], content: bytes) -> None:
+    def __init__(self, method: str, target: str, headers: Headers, content: bytes) -> None:
         self.method = method
         self.path, _, self.query = target.partition("?")
         self.headers = headers
@@ -52,7 +54,7 @@ class SeenRequest:
 
     @cached_property
     def body(self) -> Any:
-        """The content as JSON, or None."""
+        """The content, parsed as JSON; None if it is not JSON."""
         from pydantic_core import from_json
 
         try:
@@ -66,7 +68,7 @@ class SeenRequest:
         return {name: values[0] for name, values in parse_qs(self.query).items()}
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> JSON:
         """The content if it is a JSON object, else an empty dict."""
         if isinstance(self.body, dict):
             return self.body
@@ -130,7 +132,7 @@ class SeenRequest:
         )
 
 
-def is_of_this_machine(headers: dict[str, str]) -> bool:
+def is_of_this_machine(headers: Headers) -> bool:
     """Return whether a request names this machine, and does not come from a web page of another origin.
 
     A page in the user's browser can reach loopback, too: from another origin, or by a host name

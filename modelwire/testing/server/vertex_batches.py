@@ -142,21 +142,16 @@ def _job(batch: SeenBatch, share: float, base_url: str) -> JSON:
     return made
 
 
-def _end_batch(
-    desk: BatchDesk, batch: SeenBatch, answered: list[Answered], foreign: list[Answered]
-) -> None:
+def _end_batch(desk: BatchDesk, batch: SeenBatch, results: list[Answered], good: int) -> None:
     """Write the results of a batch. Each line repeats its request, and has no id."""
     requests = {key: body for key, _, body in batch.rows}
     lines = []
-    good = set[str]()
-    for key, status, body in [*answered, *foreign]:
+    for key, status, body in results:
         if status is None and body == batch.outcome:
             continue  # An unanswered row has no line.
         line = {"status": "", "request": requests.get(key, {}), "response": {}}
         if is_good(status):
             line["response"] = body
-            if key in requests:
-                good.add(key)
         else:
             error = body
             if not isinstance(body, dict):
@@ -164,7 +159,7 @@ def _end_batch(
             line["status"] = f"Error: {to_json(error).decode()}"
         lines.append(to_json(line) + b"\n")
     total = len(batch.rows)
-    batch.counts = {"successfulCount": len(good), "failedCount": total - len(good)}
+    batch.counts = {"successfulCount": good, "failedCount": total - good}
     place = f"{batch.fields['target']}/prediction-model-1/predictions.jsonl"
     _put(desk, place, b"".join(lines))
     batch.files["output"] = place

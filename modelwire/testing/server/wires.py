@@ -7,7 +7,7 @@ module and add a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from modelwire.aliases import JSON, HeaderFields
@@ -24,7 +24,7 @@ from modelwire.testing.server.chat_rules import chat_problems, responses_problem
 from modelwire.testing.server.gemini_rules import gemini_problems
 from modelwire.testing.server.messages_rules import messages_problems
 from modelwire.testing.server.replies import Headers, Reply, StreamParts, json_reply, sse
-from modelwire.testing.server.request_rules import Problem
+from modelwire.testing.server.request_rules import Problems
 from modelwire.testing.server.requests import SeenRequest
 
 __all__ = [
@@ -151,7 +151,7 @@ class ServerWire(NamedTuple):
     # It returns the events of a stream in three lists: opening, content and closing.
     events: Callable[[Answer, Call], StreamParts]
     # It yields the reasons for which the provider would reject a request.
-    problems: Callable[[JSON, SeenRequest], Iterator[Problem]]
+    problems: Callable[[JSON, SeenRequest], Problems]
     error: Callable[..., JSON] = _openai_error
     # It returns an error as an event; `position` is the event's place in the stream.
     error_event: Callable[[JSON, int], bytes] = lambda body, position: sse(body)
