@@ -20,6 +20,7 @@ import pytest
 import pytest_timeout
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
+from support.thinned import thin
 
 from modelwire.transport import retry
 from modelwire.transport.ratelimit import congestion, registry
@@ -34,7 +35,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A property gets a few examples in `make test`; `make test-long` runs each again with `--hypothesis-profile=long`.
 # Where `CI` is set they are the same in every run: a change is not refused for an example that found an older fault.
 CI = bool(os.environ.get("CI"))
-for name, examples in {"short": 25, "long": 200}.items():
+for name, examples in {"short": 15, "long": 200}.items():
     hypothesis.settings.register_profile(
         name,
         deadline=None,  # no test fails because the machine was busy
@@ -161,11 +162,15 @@ def _gethostbyname_ex(host: Any) -> Any:
 gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    thin(items)
+
+
 def pytest_collection_finish() -> None:
     gc.enable()
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)  # Python has 700: a tenth of all CPU time went into it
+    gc.set_threshold(50_000)  # Python has 700: a tenth of all CPU time went into it
 
 
 def pytest_configure() -> None:

@@ -312,7 +312,7 @@ def close_client(model: Any) -> None:
         model.http_client.close()
 
 
-# Every failure by the shared pools, every sixth by the other ways.
+# Every failure by the shared pools, every twelfth by the other ways.
 @pytest.mark.parametrize(
     ("wrong", "way"),
     [
@@ -320,7 +320,7 @@ def close_client(model: Any) -> None:
             wrong,
             way,
             id=f"{wrong}-{way}",
-            marks=pytest.mark.long if way != "core" and place % 6 else (),
+            marks=pytest.mark.long if way != "core" and place % 12 else (),
         )
         for place, wrong in enumerate(WRONG)
         for way in WAYS

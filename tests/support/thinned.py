@@ -29,6 +29,31 @@ def thinned(*, one_in: int = 3, **axes: Mapping[str, Any] | Iterable[Any]) -> py
     return pytest.mark.parametrize(tuple(named), rows)
 
 
+def thin(items: Iterable[pytest.Item]) -> None:
+    """Mark every other case of a test with three axes or more as `long`, like the squares of a chess-board.
+
+    An axis is a `parametrize` or a fixture with parameters, such as `colour`. Of the cases that stay, each value of an
+    axis still meets each value of any other.
+    """
+    for item in items:
+        axes = _axes(item)
+        if len(axes) >= 3 and sum(axes.values()) % 2:
+            item.add_marker(pytest.mark.long)
+
+
+def _axes(item: pytest.Item) -> dict[str, int]:
+    """Return the axes of a test, each under its first name, and the places of this case on them."""
+    places: dict[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+    places = dict(places)
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0]
+        if isinstance(names, str):
+            names = [name.strip() for name in names.split(",")]
+        for name in names[1:]:
+            places.pop(name, None)
+    return places
+
+
 def of_make_test(first: str, names: Iterable[str]) -> list[Any]:
     """Return the names as parameters, of which all but `first` are `long`."""
     return [pytest.param(name, marks=() if name == first else pytest.mark.long) for name in names]

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,22 @@ def _http_server() -> Iterator[str]:
         program.wait()
 
 
-@pytest.fixture(scope="module", params=["stdio", "http"])
-def tools(request: pytest.FixtureRequest) -> Iterator[mcp.MCPTools]:
+@pytest.fixture(scope="module")
+def connected() -> Iterator[Callable[[str], mcp.MCPTools]]:
+    """Give the tools of one server on each transport, which starts when it is first asked for."""
     with contextlib.ExitStack() as stack:
-        target: Any = COMMAND if request.param == "stdio" else stack.enter_context(_http_server())
-        yield stack.enter_context(mcp.MCPTools(target, prefix="sky_"))
+
+        @cache
+        def start(transport: str) -> mcp.MCPTools:
+            target: Any = COMMAND if transport == "stdio" else stack.enter_context(_http_server())
+            return stack.enter_context(mcp.MCPTools(target, prefix="sky_"))
+
+        yield start
+
+
+@pytest.fixture(params=["stdio", "http"])
+def tools(request: pytest.FixtureRequest, connected: Callable[[str], mcp.MCPTools]) -> mcp.MCPTools:
+    return connected(request.param)
 
 
 def _named(tools: Any, name: str) -> Any:

@@ -12,11 +12,12 @@ from support.simulated_provider import Job, Outcome, Provider, World, run_job
 
 from modelwire.transport.retry import RetryPolicy
 
+TWO_HUNDRED = pytest.param(200, marks=pytest.mark.long)
 A_THOUSAND = pytest.param(1000, marks=pytest.mark.long)
 
 
 @pytest.mark.parametrize("patient", [True, False], ids=["rows of a batch", "single calls"])
-@pytest.mark.parametrize("calls", [5, 20, 50, 200, A_THOUSAND])
+@pytest.mark.parametrize("calls", [5, 20, 50, TWO_HUNDRED, A_THOUSAND])
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 5.0])
 @pytest.mark.parametrize("latency_s", [0.05, 1.8])
 def test_a_short_failure_loses_no_call(

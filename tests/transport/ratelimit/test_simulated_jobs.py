@@ -133,6 +133,8 @@ LONG = {
     "P11, tokens, a second's bucket",
     "P5, refusals count",
     "headers that lie",
+    "50 in any second",
+    "one 503 in twenty, no limit",
 }
 
 
