@@ -341,7 +341,7 @@ class _RedisClaim:
 
 
 class _Storing(NamedTuple):
-    """The arguments of the script that stores an answer and ends the lock of its call."""
+    """The arguments of the Lua script in Redis that stores an answer and releases the lock of its call."""
 
     keys: tuple[str, str]
     text: str

@@ -138,8 +138,8 @@ def _joined(url: str, prefix: str) -> tuple[Fleet, bool]:
             return _current, True
         if _current.settings != (url, prefix):
             raise InvalidArgument(
-                f"This process shares its state over {_current.connection.shown} already. Close that first, or pass "
-                "the same URL and prefix."
+                f"This process already shares its limits, budgets and caches over {_current.connection.shown}. Close "
+                "what `shared` has returned first, or pass the same URL and prefix."
             )
         return _current, False
 

@@ -263,7 +263,7 @@ class JobFolder:
             )
         if not {"id", "begun", "fingerprint"} <= about.keys():
             raise InvalidArgument(
-                f"`{self.path / 'job.json'}` is not a job's: it lacks `id`, `begun` or `fingerprint`."
+                f"`{self.path / 'job.json'}` is not a job's file: it lacks `id`, `begun` or `fingerprint`."
             )
         return about
 
@@ -278,9 +278,9 @@ class JobFolder:
             raise DiskError.of(exc, place) from exc
         except (ValueError, RecursionError) as exc:
             # The file is not valid JSON, or its JSON is nested too deeply.
-            raise InvalidArgument(f"`{place}` is not a job's: {exc}.") from exc
+            raise InvalidArgument(f"`{place}` is not a job's file: {exc}.") from exc
         if not isinstance(found, dict):
-            raise InvalidArgument(f"`{place}` is not a job's: it holds no JSON object.")
+            raise InvalidArgument(f"`{place}` is not a job's file: it holds no JSON object.")
         return found
 
     def _write(self, name: str, data: JSON) -> None:

@@ -361,7 +361,7 @@ class Job:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether no new row is started any more."""
+        """Whether the job was stopped or has failed, so that it starts no further row."""
         return self.stopped is not None or self._error is not None
 
     def stop(self, reason: str) -> None:

@@ -182,7 +182,7 @@ def tools_once(tools: Sequence[Any]) -> list[Any]:
 
 
 def inward(config: Any) -> RunnableConfig | None:
-    """Return a config of LangChain's, filled with its defaults and the current context, as modelwire's."""
+    """Convert LangChain's config to modelwire's, after LangChain has added its defaults and those of its context."""
     return own_config(their_ensure_config(config))
 
 

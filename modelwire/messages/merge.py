@@ -157,7 +157,7 @@ class _ListSum:
         self.add(items)
 
     def _begin(self, item: Any, index: int | str | None) -> None:
-        """Begin a new element of the sum, which is then the latest at its index."""
+        """Append an element to the sum. Later elements with its `index` key, and no other `id`, are added to it."""
         group = [item]
         self.groups.append(group)
         if index is not None:

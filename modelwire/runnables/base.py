@@ -497,7 +497,7 @@ Chosen: TypeAlias = tuple[Runnable[Input, Output], RunnableConfig]
 
 
 def coerce_to_runnable(thing: Any, *, place: str = "here") -> Runnable:
-    """Return a runnable made of a function, a generator function or a dict; an error names its `place`.
+    """Return a runnable as it is, or one made of a function, a generator function or a dict. Errors name `place`.
 
     Raises: `InvalidType` for anything else.
     """

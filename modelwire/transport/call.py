@@ -122,7 +122,7 @@ def stream_flow(exchange: Exchange[M, C]) -> Flow[C, None]:
 
 
 def collected_flow(exchange: Exchange[M, C]) -> Flow[C, C]:
-    """Request a stream and return the sum of its chunks. None is yielded before, so any failure may be retried."""
+    """Request a stream and return the sum of its chunks. No chunk is yielded, so any failure may be retried."""
     gathered = CollectedChunks(exchange)
 
     def once(exchange: Exchange[M, C]) -> Flow[C, None]:

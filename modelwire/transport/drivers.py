@@ -130,7 +130,10 @@ def _drop_frames(error: BaseException) -> None:
 def _failure(
     exc: Exception, step: Any, line: SyncPooledConnection | AsyncPooledConnection
 ) -> Exception:
-    """Return the error of a step for the flow; raise an error of a user's function (`Call`) as it is."""
+    """Return what to throw into the flow after a failed step: an I/O error becomes a `ChatError`.
+
+    An error of a function that the step calls (`Call`) is raised unchanged, past the flow.
+    """
     if type(step) is Call:
         raise exc
     if type(step) is Sign:

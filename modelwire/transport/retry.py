@@ -186,7 +186,7 @@ def _after_refusal(least_s: float, history: History, left_s: float, rng: Random)
 def _after_bad_luck(
     error: ChatError, history: History, policy: RetryPolicy, rng: Random
 ) -> float | None:
-    """Return the backoff in seconds after an error that is not a refusal; None to give up."""
+    """Return the seconds to wait after an error other than a rate limit or an overload; None to give up."""
     if error.retry_class is RetryClass.GLITCH:
         if history.count(RetryClass.GLITCH) > policy.max_glitches:
             return None

@@ -18,7 +18,7 @@ C = TypeVar("C")
 
 
 class _Pack:
-    """Compressed pieces of a stream's body. Iteration yields the same pieces, as a framing may depend on their ends."""
+    """Pieces of a stream's body, stored compressed. Iteration yields the original pieces."""
 
     __slots__ = ("_data", "_sizes")
 

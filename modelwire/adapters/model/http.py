@@ -484,7 +484,7 @@ async def _achunks_with_key(
     config: RunnableConfig,
     kwargs: Arguments,
 ) -> AsyncIterator[AIMessageChunk]:
-    """Yield the chunks of a stream whose key comes from a function of the user."""
+    """Yield the chunks of a stream. Its API key is the result of a function that the user passed."""
     key = await model._credentials().key(kwargs, config.get("deadline"))
     exchange = model._exchange(messages, stop, config, kwargs, stream=True, is_async=True, key=key)
     if exchange.policy.stream_resume:

@@ -707,7 +707,7 @@ def service_by_model(model: str) -> Service | None:
 
 
 def unknown_service(name: str) -> InvalidArgument:
-    """Return the error for an unknown name of a service. It explains how to call a service that has no row."""
+    """Return the error for an unknown name of a service. It explains how to call a service that no table lists."""
     known = [*service_names(), *plugins.plugin_names()]
     return InvalidArgument(
         f"No service is called `{name}`. {did_you_mean(name, known)} For your own service, set `base_url` too."

@@ -59,7 +59,7 @@ class Split(NamedTuple):
         return self.live.invoke(self.prepared(values, self.config), self.config)
 
     def messages(self, value: Any) -> list[BaseMessage]:
-        """Return the messages that the model makes of its input `value`."""
+        """Convert `value`, an input of the model, to messages. Nothing is sent."""
         return self.model._messages(value)
 
     def request(self, messages: list[BaseMessage]) -> WireRequest:

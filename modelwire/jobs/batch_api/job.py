@@ -507,7 +507,7 @@ def _pause_s(looks: int, elapsed_s: float) -> float:
 
 def _check_done(path: Path, events: PartEvents) -> None:
     if not events.done:
-        raise JobError(f"`{path}` is not done: wait for it first.")
+        raise JobError(f"The job in `{path}` is not done: call its `wait()` first.")
 
 
 def _call_directly(store: JobStore, step: Any, rows: list[tuple[int, Any]]) -> int:

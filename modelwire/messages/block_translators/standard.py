@@ -148,7 +148,10 @@ def standard_block(block: Block) -> ContentBlock:
 
 
 def non_standard(block: Block) -> Block:
-    """Return a provider's own block wrapped as `non_standard`; its `index` moves to the wrapper, for sums."""
+    """Return a provider's own block wrapped as `non_standard`.
+
+    Its `index` moves to the wrapper, because chunks are added by the `index` of their blocks.
+    """
     if "index" not in block:
         return {"type": "non_standard", "value": block}
     value = without(block, "index")

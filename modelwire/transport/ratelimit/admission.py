@@ -119,7 +119,7 @@ class RoutedCall:
     """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
 
     def record_failed_attempt(self, limiter: Any, admission: Admission) -> None:
-        """Called when an attempt under `limiter` has failed."""
+        """Store a failed attempt, from which the next attempt of the call under `limiter` continues to count."""
         self.failed_admissions = {**self.failed_admissions, limiter: admission}
 
 

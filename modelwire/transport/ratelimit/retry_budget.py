@@ -31,7 +31,7 @@ class RetryBudget:
         self._row = self._first = self._last = 0
 
     def answered(self, admission: Admission) -> None:
-        """Called when a request was answered. Add points, and end a series of failures."""
+        """Called when a request was answered: pay back a retry, or earn 1 point; end a series of failures."""
         earned = _RETRY_POINTS if admission.is_retry else 1.0
         self._level = min(self._level + earned, _BUDGET_POINTS)
         if admission.index > self._first:

@@ -143,7 +143,7 @@ class ConverseStreamDecoder:
 
     def _text(self, index: int, text: str) -> list[AIMessageChunk]:
         if text.__class__ is not str:
-            raise TypeError("text that is not a string")
+            raise TypeError("a piece of text is not a string")
         if not text:
             return []
         if self._is_list or (self._head is not None and self._head != index):

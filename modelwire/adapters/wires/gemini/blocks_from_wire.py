@@ -1,7 +1,7 @@
-"""Converts blocks of Gemini's answers, and LangChain's `media` block, to standard blocks. No I/O here.
+"""Adds the sources of Gemini's answers to their text, and converts LangChain's `media` block. No I/O here.
 
-The content of an answer has standard blocks already. This module adds its sources, from `groundingMetadata` and
-`citationMetadata` in its metadata, as annotations of the text.
+The decoder has written an answer's content as standard blocks. What remains are the answer's sources: they are in
+`groundingMetadata` and `citationMetadata` of its response metadata, and become annotations of its text blocks.
 Wire format: https://ai.google.dev/gemini-api/docs/google-search, read 2026-11.
 """
 
