@@ -52,11 +52,13 @@ hypothesis.settings.load_profile("short")
 # ---------------------------------------------------------------- both colours
 
 
-@pytest.fixture(
-    scope="session", params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name
-)
+@pytest.fixture(params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name)
 def colour(request: pytest.FixtureRequest) -> SyncColour | AsyncColour:
-    """Drive the same test through the sync and the async methods."""
+    """Drive the same test through the sync and the async methods.
+
+    For a fixture of the session, pytest would run the tests of all files in one colour first: each file twice, each
+    fixture of a module twice.
+    """
     return request.param
 
 
