@@ -18,6 +18,7 @@ import certifi
 import hypothesis
 import pytest
 import pytest_timeout
+from _pytest.runner import runtestprotocol
 from support.colours import AsyncColour, SyncColour
 from support.raw_server import RawServer
 from support.thinned import thin
@@ -51,11 +52,13 @@ hypothesis.settings.load_profile("short")
 # ---------------------------------------------------------------- both colours
 
 
-@pytest.fixture(
-    scope="session", params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name
-)
+@pytest.fixture(params=[SyncColour(), AsyncColour()], ids=lambda colour: colour.name)
 def colour(request: pytest.FixtureRequest) -> SyncColour | AsyncColour:
-    """Drive the same test through the sync and the async methods."""
+    """Drive the same test through the sync and the async methods.
+
+    For a fixture of the session, pytest would run the tests of all files in one colour first: each file twice, each
+    fixture of a module twice.
+    """
     return request.param
 
 
@@ -278,6 +281,27 @@ def real_waits() -> Iterator[None]:
         for owner, name, seconds in REAL_WAITS:
             patch.setattr(owner, name, seconds)
         yield
+
+
+# ---------------------------------------------------------------- few reports
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Send the other process no report of a setup or teardown that went well.
+
+    A worker sends each report to the process that prints them: a fiftieth of all CPU time went into these.
+    """
+    option = item.config.option
+    is_wanted = option.durations is not None or option.xmlpath is not None
+    if is_wanted or not hasattr(item.config, "workerinput"):
+        return None
+    where = {"nodeid": item.nodeid, "location": item.location}
+    item.ihook.pytest_runtest_logstart(**where)
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(**where)
+    return True
 
 
 # ---------------------------------------------------------------- nobody hangs

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.raw_server import answer
+from support.thinned import thinned
 
 from modelwire.adapters import ChatOpenAI
 from modelwire.errors import ChatError, QuotaExhausted, RateLimited, RetryClass, ServerError
@@ -68,9 +69,8 @@ def failed(colour: Any, model: Any, way: str = "invoke") -> ChatError:
     return caught.value
 
 
-@pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize(
-    "status", [pytest.param(status, id=f"S1-{status}") for status in CLASSES if status >= 400]
+@thinned(
+    one_in=2, wire=WIRES, status={f"S1-{status}": status for status in CLASSES if status >= 400}
 )
 def test_every_status_is_of_the_class_it_stands_for(
     server: ProviderServer, wire: Any, status: int
