@@ -127,7 +127,7 @@ def test_a_failing_run_ends_in_the_log_before_the_error_is_raised() -> None:
 
 
 def test_a_patch_adds_only_to_patches() -> None:
-    with pytest.raises(InvalidType, match="not to a `int`"):
+    with pytest.raises(InvalidType, match="not a `int`"):
         RunLogPatch() + 1  # type: ignore[operator]
     with pytest.raises(InvalidType, match="not a `int`"):
         RunLog(state=None) + 1  # type: ignore[operator]
