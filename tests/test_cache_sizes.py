@@ -27,6 +27,7 @@ LARGEST = 100_000
 FEW_ARGUMENTS = {
     "transport/connections/shared_transport.py:_transport_class": "two names of httpx2's classes",
     "adapters/wires/wire.py:wire_named": "the names of the registry; any other is an error",
+    "testing/server/request_rules.py:table": "two files of the package",
 }
 
 # Containers of modules that functions fill, and what bounds them.

@@ -161,7 +161,7 @@ def test_prompts_come_from_files(tmp_path: Any) -> None:
     for text, said in (
         ('{"_type": "promt", "template": "x"}', "Did you mean `prompt`"),
         ('{"template": "x", "template_format": "jinja2"}', "jinja2"),
-        ("[]", "no prompt"),
+        ("[]", "is not a prompt"),
         ("{", "not valid JSON"),
     ):
         (tmp_path / "bad.json").write_text(text)

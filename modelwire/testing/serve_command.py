@@ -101,7 +101,7 @@ def register(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=RATE",
-        help="a fault and its probability: `reset_body=0.1`, `503=0.05`; may be used more than once. NAME is a status,"
+        help="a fault and its probability: `reset_body=0.1`, `503=0.05`; may be given more than once. NAME is a status,"
         f" or one of {_FAULTS}",
     )
     add(

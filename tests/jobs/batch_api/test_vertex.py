@@ -530,7 +530,7 @@ def test_compare_hands_calls_in_by_the_bucket(
     with pytest.raises(NotBatchable, match="`--bucket`"):
         comparison.compare(tmp_path / "run.jsonl", [model], batch=True)
     for wrong in ({"batch": False}, {"batch": True, "models": [other]}):
-        with pytest.raises(InvalidArgument, match="`bucket` is for batches of Gemini"):
+        with pytest.raises(InvalidArgument, match="`bucket` is only for batches of Gemini"):
             comparison.compare(
                 tmp_path / "run.jsonl", **{"models": [model], "bucket": BUCKET, **wrong}
             )
