@@ -82,16 +82,16 @@ NAMES_IMPORTED_INSIDE_OR_LAZILY = 180
 ARROWS_FROM_CORE_TO_EXTENSIONS = 0
 PRIVATE_NAMES_USED_BY_EXTENSIONS = 0
 
-# Words of a language of our own, counted in the whole text of the package.
+# Words of a language of our own, counted in the whole text of the package. Three of each are room for patches.
 WORDS = {
-    "said": 15,
-    "given": 34,
-    "asked": 44,
-    "told": 18,
-    "kept": 64,
-    "nobody": 9,
-    "somebody": 5,
-    "stands": 22,
+    "said": 3,
+    "given": 26,
+    "asked": 29,
+    "told": 9,
+    "kept": 58,
+    "nobody": 4,
+    "somebody": 3,
+    "stands": 12,
 }
 DOCSTRINGS_THAT_SAY_TELL_OR_HEAR = 0
 
