@@ -69,7 +69,8 @@ EXTENSION_NODES = EXTENSION_NODES_WITHOUT_NEW_FEATURES + sum(
 NODES_OF_A_FUNCTION = 350
 NODES_OF_A_MODULE = 4_500
 METHODS_OF_A_CLASS = 25
-MANY_METHODS = {"Runnable", "BaseChatModel"}  # LangChain's interface asks for them
+# LangChain's interface asks for them; a callback handler has a method for each event.
+MANY_METHODS = {"Runnable", "BaseChatModel", "BaseCallbackHandler"}
 
 # Density: what formatting and naming change, and adding code does not. The goal is 8.0 for both, which these
 # are with their slack.

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from modelwire.errors import InvalidArgument
 from modelwire.messages import (
+    content,
     create_audio_block,
     create_citation,
     create_file_block,
@@ -19,6 +20,8 @@ from modelwire.messages import (
     ensure_id,
     is_data_content_block,
 )
+from modelwire.messages.block_translators.standard import KNOWN_BLOCK_TYPES
+from modelwire.messages.validate_outgoing import STANDARD
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,12 @@ def test_inline_data_needs_its_mime_type(make: Any) -> None:
 )
 def test_data_blocks_are_told_from_others(block: dict[str, Any], is_data: bool) -> None:
     assert is_data_content_block(block) is is_data
+
+
+def test_the_tables_name_every_class_of_standard_blocks() -> None:
+    types = {get_type_hints(one)["type"].__args__[0] for one in get_args(content.ContentBlock)}
+    assert types == KNOWN_BLOCK_TYPES, (
+        "add the block to `KNOWN_BLOCK_TYPES` of `block_translators/standard.py`, and to "
+        "`ContentBlock` of `messages/content.py`"
+    )
+    assert set(STANDARD) <= types, "`STANDARD` of `validate_outgoing.py` has standard blocks only"
