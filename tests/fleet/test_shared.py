@@ -19,9 +19,9 @@ def test_the_same_server_is_the_same_fleet_and_another_is_an_error(redis: RedisS
     fleet = modelwire.shared(redis.url)
     assert modelwire.shared(redis.url) is fleet is sharing.shared_state()
     assert not fleet.is_away
-    with pytest.raises(InvalidArgument, match="Close that first"):
+    with pytest.raises(InvalidArgument, match="Close what `shared` has returned"):
         modelwire.shared("redis://127.0.0.1:1")
-    with pytest.raises(InvalidArgument, match="Close that first"):
+    with pytest.raises(InvalidArgument, match="Close what `shared` has returned"):
         modelwire.shared(redis.url, prefix="other")
     fleet.close()
     assert sharing.shared_state() is None
