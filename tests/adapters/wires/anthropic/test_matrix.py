@@ -495,7 +495,7 @@ def parameters(module: Any) -> set[str]:
     }
 
 
-@read_from("anthropic", "2.12")
+@read_from("anthropic", "2.13")
 @pytest.mark.parametrize("name", sorted(parameters(beta_params)))
 def test_every_parameter_of_the_sdk_can_be_set_and_sent_without_a_word(name: str) -> None:
     value: Any = 64 if name == "max_tokens" else {"x": 1}
@@ -522,7 +522,7 @@ def types_of(union: Any) -> Iterator[str]:
         yield from typing.get_args(kind) if kind is not None else ()
 
 
-@read_from("anthropic", "2.12")
+@read_from("anthropic", "2.13")
 def test_what_only_the_beta_types_have_names_its_feature() -> None:
     only_beta = (
         parameters(beta_params) - parameters(message_create_params) - {"context_management"}

@@ -337,7 +337,7 @@ NUMBERS = (
 )
 
 
-@read_from("openai", "3.54")
+@read_from("openai", "3.57")
 @pytest.mark.parametrize(
     "name",
     sorted(

@@ -148,7 +148,7 @@ def test_chat_completions_is_taken_for_the_rest(case: str) -> None:
     )
 
 
-@read_from("openai", "3.54")
+@read_from("openai", "3.57")
 def test_models_that_are_only_there_are_known() -> None:
     """The SDK's type names the models of Chat Completions first, then those that are only on Responses."""
     _, on_chat, only_there = ((), *(get_args(names) for names in get_args(ResponsesModel)[-2:]))

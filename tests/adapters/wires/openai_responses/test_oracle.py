@@ -461,7 +461,7 @@ def test_what_we_send_on_responses_is_what_the_sdk_sends(case: str) -> None:
     exhaust(sdk_type().validate_python(ours.body))
 
 
-@read_from("openai", "3.54")
+@read_from("openai", "3.57")
 def test_every_parameter_of_the_sdk_can_be_sent() -> None:
     known = {*ChatOpenAI.PARAMETERS, *ChatOpenAI.SENDABLE, "model", "input", "stream"}
     assert not ResponseCreateParamsBase.__annotations__.keys() - known
