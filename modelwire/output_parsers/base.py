@@ -82,6 +82,8 @@ class BaseGenerationOutputParser(BaseLLMOutputParser[T], RunnableSerializable[An
         """Return the value parsed from a model's answer, or from a text."""
         config = settled(config)
         deadline = config.get("deadline")
+        if deadline is None and not listening(config):
+            return await self._aread(input)
         return await acalled(
             self,
             input,

@@ -16,7 +16,7 @@ from modelwire.prompts.template import check_variables
 from modelwire.runnables.config import Config, RunnableConfig, changed, settled
 from modelwire.runnables.deadline import check, covered
 from modelwire.runnables.lazy_rooms import schemas
-from modelwire.runnables.run import acalled, called
+from modelwire.runnables.run import acalled, called, listening
 from modelwire.runnables.serializable import RunnableSerializable
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class BasePromptTemplate(
         """Return the prompt with the variables filled in from a mapping, or from any value if there is one variable."""
         config = self._configured(config)
         deadline = config.get("deadline")
+        if deadline is None and not listening(config):
+            return self._prompt_of(self._variables(input))
 
         def prompt(*_: Any) -> PromptValue:
             made = self._prompt_of(self._variables(input))
@@ -78,7 +80,8 @@ class BasePromptTemplate(
     async def ainvoke(self, input: Any, config: Config = None, **kwargs: Any) -> PromptValue:
         config = self._configured(config)
         deadline = config.get("deadline")
-
+        if deadline is None and not listening(config):
+            return await self._aprompt_of(self._variables(input))
         return await acalled(
             self,
             input,
