@@ -28,7 +28,10 @@ MOST_BREAKS = 1_000
 
 
 class CacheBreak(NamedTuple):
-    """One call whose prompt differs from an earlier one of the same conversation or program."""
+    """One call whose prompt does not begin with an earlier prompt of the same conversation or line of code.
+
+    The provider's cache of that prompt could not be used.
+    """
 
     model: str
     part: str

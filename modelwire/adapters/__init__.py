@@ -52,7 +52,10 @@ def _new(name: str) -> Any:
 
 
 def _reduced(model: Any, protocol: Any) -> Any:
-    """Return `object.__reduce_ex__` of a model; a class of this package is named for `_new`, without its module."""
+    """Return what `object.__reduce_ex__` returns, but name a class of this package without its module.
+
+    `_new` finds the class by its name, so that a pickle can be read after the class has moved.
+    """
     made = object.__reduce_ex__(model, protocol)
     is_ours = type(model).__module__.startswith(f"{__name__}.") and isinstance(made, tuple)
     if is_ours:

@@ -372,7 +372,7 @@ def _by_jobs(
     folder: Path,
     options: _Options,
 ) -> dict[str, Outcomes]:
-    """Run the first `count` calls directly on each model; return their outcomes by their positions."""
+    """Run the first `count` calls on each model as a job; return by the model's name the outcomes of each position."""
     return {
         name: _by_jobs_of_model(
             _groups(plan, folder / _slug(name), batch=False), inputs, count, options
@@ -431,7 +431,7 @@ def _by_batch(
     folder: Path,
     buckets: Mapping[str, str | None],
 ) -> dict[str, Outcomes]:
-    """Run the first `count` calls by each model's Batch API; return their outcomes by their positions."""
+    """Run the first `count` calls by each model's Batch API; return by the model's name the outcomes by position."""
     # All batches are submitted first, so that they run at the same time.
     submitted = {
         name: [

@@ -140,7 +140,7 @@ PATHS: Mapping[str, Mapping[str, str]] = {
 def homes_of(path: str) -> Mapping[str, str] | None:
     """Return the real modules of the names at `modelwire.<path>`: module -> names, separated by spaces.
 
-    Return None for a path that is not in the table. A parent of such paths that is not in the table has no names.
+    Return None for an unknown path, and an empty mapping for a package that only contains known paths.
     """
     inner = path.removeprefix("modelwire.")
     found = PATHS.get(inner)

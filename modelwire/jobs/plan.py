@@ -327,7 +327,7 @@ class Line(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The forecast of a job: a line for each way in which rows are processed."""
+    """The forecast of a job's cost and time: a line for its batches, its cheaper tier and its direct calls."""
 
     lines: tuple[Line, ...]
     most: float | None  # USD if no batch finishes in time; None if the price is unknown.

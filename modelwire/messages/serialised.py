@@ -22,7 +22,7 @@ def is_escaped(form: dict[Any, Any]) -> bool:
 
 
 def unescaped(form: Any) -> Any:
-    """Return serialised data with every `ESCAPE` removed. No object is created from it."""
+    """Return serialised data in which each dict `{ESCAPE: x}` is replaced by `x`. No object is created from it."""
     if isinstance(form, list):
         return [unescaped(item) for item in form]
     if not isinstance(form, dict):

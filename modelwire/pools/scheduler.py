@@ -468,7 +468,10 @@ class PoolCall(RoutedCall):
         self._wake(now)
 
     def cancelled(self, now: float) -> None:
-        """End a call whose answer came from another deployment first: its time is at least this long."""
+        """End a call whose answer came from another deployment first.
+
+        The time until `now` counts as the time of its answer, which would have taken at least as long.
+        """
         if self.deployment is not None:
             with self.scheduler.lock:
                 elapsed_s = now - self.started

@@ -55,7 +55,7 @@ class Later:
 
 
 class RunAgain:
-    """A value of `results`: run an interrupted call again, although its first run may have had its effect."""
+    """A value in the `results` of `run_tools`: run an interrupted call again. It may have had its effect already."""
 
 
 Decision: TypeAlias = bool | str | Changed | Declined | Later | type[Later]

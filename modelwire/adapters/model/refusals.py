@@ -16,7 +16,7 @@ _FEEDBACK = "prompt_feedback"
 
 
 class RefusalPolicy:
-    """How a call treats refused answers: `raises` is True for `Refused`, False for the message."""
+    """What a call does with a refused answer: raise `Refused` (`raises=True`), or return it as a message."""
 
     __slots__ = ("raises",)
 

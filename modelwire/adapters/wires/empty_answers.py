@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def is_empty(message: AIMessage) -> bool:
-    """Return whether an answer has no content, no tool call and no fields beside them."""
+    """Return whether an answer has no content, no tool call and no `additional_kwargs`, such as a refusal."""
     has_calls = message.tool_calls or message.invalid_tool_calls
     return not (message.content or has_calls or message.additional_kwargs)
 

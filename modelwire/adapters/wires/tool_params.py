@@ -25,7 +25,7 @@ def read_function(tool: Any) -> Function | None:
     """
     if not isinstance(tool, Mapping):
         raise InvalidType(
-            f"A tool must be a dict here, not `{type(tool).__name__}`: see `bind_tools`."
+            f"A tool of a request must be a dict, not `{type(tool).__name__}`: `bind_tools` converts it."
         )
     function = tool.get("function", tool)
     if not isinstance(function, Mapping) or not isinstance(name := function.get("name"), str):

@@ -104,7 +104,7 @@ class Elicitation:
         try:
             JsonSchemaCheck(described)(value)
         except ValueError as exc:
-            raise InvalidArgument(f"`{name}` is {self.hint(name)}: {exc}.") from None
+            raise InvalidArgument(f"`{name}` must be {self.hint(name)}: {exc}.") from None
         return value
 
     @cached_property

@@ -86,9 +86,10 @@ def calling(host: str, library: str = "httpx2") -> Iterator[None]:
 
 @contextmanager
 def fetching_credentials(host: str | None = None) -> Iterator[None]:
-    """Block requests that fetch the credentials of a call from other machines, in a test without network.
+    """Mark the code that fetches the credentials of a call over the network, from `host` or by botocore.
 
-    Connections to `host`, and all requests of botocore, are blocked inside the `with` block.
+    In a test that has closed the network, its requests to other machines raise `NetworkBlocked`. Otherwise the block
+    does nothing.
     """
     if not network_blocks:
         yield

@@ -135,7 +135,10 @@ class _Pool:
         raise NotImplementedError
 
     def _take(self, origin: str) -> _Shard | None:
-        """Return a shard with a place that is now taken; None if the pool is full."""
+        """Reserve a connection to `origin`. Return the shard, a client with a few connections, that has it.
+
+        Return None if the pool is full.
+        """
         if self.in_flight >= self.limit:
             return None
         roomy = self._roomy.setdefault(origin, [])

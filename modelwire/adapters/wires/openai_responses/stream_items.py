@@ -141,7 +141,10 @@ class Item:
         raise NotImplementedError
 
     def fields_left(self, whole: JSON, placed: tuple[str, ...] = _PLACED) -> JSON:
-        """Return the fields of the whole item that no chunk has sent, without the fields in `placed`."""
+        """Return the fields of the whole item that no chunk has sent, without those named in `placed`.
+
+        The chunks have the values of the latter in other places, such as the text or the id.
+        """
         sent = self.block().sent
         return {
             key: value
