@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Literal, NamedTuple
 
-__all__ = ["HORIZON_S", "Candidate", "Preference", "WaitFor", "choose", "fast_ones"]
+__all__ = ["HORIZON_S", "PRIMED", "Candidate", "Preference", "WaitFor", "choose", "fast_ones"]
 
 Preference = Literal["fastest", "first", "weights"]
 
@@ -19,7 +19,7 @@ Preference = Literal["fastest", "first", "weights"]
 # a higher pace only while calls wait in its queue.
 HORIZON_S = 0.5
 # While the pool's queue is longer, so many calls may wait for a deployment however slow its pace is.
-_PRIMED = 2
+PRIMED = 2
 # Deployments whose expected times differ by less than this part, or by less than this time, are equal.
 _EQUAL_PART = 0.25
 _EQUAL_S = 0.05
@@ -131,7 +131,7 @@ def _may_join(candidate: Candidate, patience_s: float) -> bool:
     if candidate.pause_s > HORIZON_S:
         return False
     is_soon = candidate.wait_s <= HORIZON_S
-    return is_soon or (candidate.queued < _PRIMED and candidate.wait_s <= patience_s)
+    return is_soon or (candidate.queued < PRIMED and candidate.wait_s <= patience_s)
 
 
 def _as_good_as(cost_s: float) -> float:

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import ModelwireError, RetryClass
-from modelwire.pools.choice import Candidate
+from modelwire.pools.choice import HORIZON_S, PRIMED, Candidate
 from modelwire.pools.health import Health
 from modelwire.pools.times import Times
 from modelwire.transport.ratelimit.forecast import StartForecast, may_start, start_forecast
@@ -93,13 +93,17 @@ class Deployment:
         wait_s = max(health_wait_s, forecast.wait_s)
         if forecast.excess:
             wait_s += forecast.excess * median_s / forecast.places
+        queued = forecast.queued
+        if health_wait_s > 0:  # No queue of the limiter holds a call until then, so none joins it.
+            wait_s = max(wait_s, health_wait_s + HORIZON_S)
+            queued = max(queued, PRIMED)
         if forecast.is_probed:
             wait_s = pause_s = inf
         return Candidate(
             wait_s,
             median_s,
             pause_s,
-            forecast.queued,
+            queued,
             self.in_flight,
             min(forecast.per_s, forecast.places / max(median_s, 1e-6)),
             penalty_s,

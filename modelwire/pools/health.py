@@ -1,8 +1,8 @@
 """Whether a deployment is out because its calls fail, and when one call may probe it. No I/O and no clock here.
 
 Refusals for now (HTTP 429, 503) are the limiter's; this is about failures and rejections. A deployment is out after
-three failures in a row, or one rejection of its key or account. A 403 or 404 may concern its call alone (a filtered
-prompt, an unknown file), so a deployment is out after three of these in a row. It comes back by one probe.
+three calls in a row have failed, or one rejection of its key or account. A 403 or 404 may concern its call alone (a
+filtered prompt, an unknown file), so a deployment is out after three of these in a row. It comes back by one probe.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from modelwire.errors import (
 
 __all__ = ["Health", "Verdict", "verdict_of"]
 
-# So many failures in a row take a deployment out,
+# The failures of so many calls in a row take a deployment out,
 _FAILURES_TO_LEAVE = 3
 # for this time, which doubles with each failed probe up to the second.
 _FAILED_FIRST_S = 0.5
@@ -137,14 +137,21 @@ class Health:
             self.out_until = self._probed_at = None
             self._failures = 0
 
-    def failed(self, started: float, now: float, error: BaseException) -> None:
-        """Called when a call has failed."""
+    def failed(
+        self, started: float, now: float, error: BaseException, *, is_first: bool = True
+    ) -> None:
+        """Called when a call has failed.
+
+        `is_first` is False if this call has failed here since the last answer: the fault may lie in the call, so a
+        further failure neither takes the deployment out nor makes its pauses longer.
+        """
         self.last_error = error
         if started < self._out_at:
             return
         is_probe = self._probed_at is not None and started >= self._probed_at
-        self._failures += 1
-        if is_probe or self._failures >= _FAILURES_TO_LEAVE:
+        self._failures += is_first
+        self._pauses -= is_probe and not is_first
+        if is_probe or (is_first and self._failures >= _FAILURES_TO_LEAVE):
             self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
 
     def rejected(self, started: float, now: float, error: BaseException) -> None:

@@ -178,7 +178,11 @@ class Scheduler:
         to_wake: list[PoolCall] = []
         head: PoolCall | None = None
         looked_at = 0
-        for call in list(self.waiting):
+        calls = list(self.waiting)
+        if any(one.health.is_out for one in self.deployments):
+            # Calls that have not failed yet probe first: the fault may lie in the others.
+            calls.sort(key=lambda call: bool(call.errors))
+        for call in calls:
             kept_off_s = call.kept_off_until() - now
             if kept_off_s > 0:  # It holds up no other call.
                 call.wait_s = min(kept_off_s, _WATCH_S)
@@ -242,11 +246,11 @@ class PoolCall(RoutedCall):
     # By position: how often a deployment has failed this call, and when it may go there again.
     _fails: Mapping[int, int] = _NONE
     _again_at: Mapping[int, float] = _NONE
-    # The failures and refusals of this call alone, and by position how many calls the deployment had answered when it
-    # last failed this one.
+    # The failures and refusals of this call alone, and by verdict and position how many calls the deployment had
+    # answered when it last failed this one.
     _own_failures = 0
     _own_refusals = 0
-    _answers_before: Mapping[int, int] = _NONE
+    _answers_at: Mapping[tuple[Verdict, int], int] = _NONE
     # The time since which all deployments are out.
     _out_since: float | None = None
     # The seconds that the reader of a stream has spent between its chunks.
@@ -355,7 +359,7 @@ class PoolCall(RoutedCall):
         deployments = scheduler.deployments
         if not any(self._may_take(one, now) for one in deployments):
             raise self._error()
-        if not all(one.is_down(now) for one in deployments):
+        if not all(self._is_down(one, now) for one in deployments):
             self._out_since = None
             return
         since = self._out_since
@@ -371,6 +375,13 @@ class PoolCall(RoutedCall):
             return False
         health = deployment.health
         return not (health.is_out and health.is_rejected) or health.is_probe_due(now)
+
+    def _is_down(self, deployment: Deployment, now: float) -> bool:
+        """Return whether the deployment is down, or seems so to this call: it has answered none since it failed it."""
+        position = deployment.position
+        if position in self.shut or deployment.is_down(now):
+            return True
+        return self._answers_at.get((Verdict.FAILED, position)) == deployment.answers
 
     def _error(self) -> AllDeploymentsFailed:
         errors = dict(self.errors)
@@ -425,7 +436,11 @@ class PoolCall(RoutedCall):
         started = self.started
         position = deployment.position
         was_sent = bool(getattr(error, "attempts", ()))
-        others_answered = was_sent and self._others_answered(deployment)
+        answers_before = self._answers_at.get((verdict, position))
+        is_first = answers_before is None or answers_before < deployment.answers
+        is_own = was_sent and is_first and answers_before is not None
+        if was_sent:
+            self._answers_at = {**self._answers_at, (verdict, position): deployment.answers}
         again_s = self._again_s(position, was_sent=was_sent)
         self._again_at = {**self._again_at, position: now + again_s}
         if self.prefix is not None and verdict is not Verdict.FINAL:
@@ -434,22 +449,15 @@ class PoolCall(RoutedCall):
             self.scheduler.suspect(deployment, is_suspect=True)
         if verdict is Verdict.REFUSED:
             health.refused(started, error)
-            self._own_refusals += others_answered
+            self._own_refusals += is_own
         elif verdict is Verdict.FAILED:
-            health.failed(started, now, error)
-            self._own_failures += others_answered or isinstance(error, MalformedResponse)
+            health.failed(started, now, error, is_first=is_first)
+            self._own_failures += is_own or isinstance(error, MalformedResponse)
         elif verdict is Verdict.REJECTED:
             health.rejected(started, now, error)
             self.shut |= {position}
         else:
             health.left(started)
-
-    def _others_answered(self, deployment: Deployment) -> bool:
-        """Return whether the deployment has answered other calls since it last failed this one."""
-        position = deployment.position
-        before = self._answers_before.get(position, deployment.answers)
-        self._answers_before = {**self._answers_before, position: deployment.answers}
-        return deployment.answers > before
 
     def _again_s(self, position: int, *, was_sent: bool) -> float:
         if not was_sent:

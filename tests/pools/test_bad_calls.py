@@ -193,6 +193,65 @@ def test_in_an_outage_of_all_a_call_waits_until_max_wait_and_sends_few_requests(
     assert sent <= 3 * 13
 
 
+def ends_at(call: PoolCall, answers: Callable[[Deployment], ModelwireError]) -> float:
+    """Return when the call ends with an error; each deployment answers it with an error at once."""
+    now = 1.0
+    with pytest.raises(AllDeploymentsFailed):
+        while now < 1000:
+            deployment = call.poll(now)
+            if deployment is None:
+                now += max(call.wait_s, 0.001)
+            else:
+                call.failed(now, failed(answers(deployment)))
+    return now
+
+
+def test_a_call_that_one_deployment_rejects_and_another_fails_ends_after_max_wait() -> None:
+    scheduler = scheduler_of(2, max_wait=60.0)
+
+    def error_of(deployment: Deployment) -> ModelwireError:
+        return PermissionDenied("no") if deployment.name == "a" else ServerError("no")
+
+    assert 55 < ends_at(PoolCall(scheduler, 1.0), error_of) < 75
+
+
+def test_one_call_alone_takes_no_deployment_out() -> None:
+    scheduler = scheduler_of(2)
+    assert ends_at(PoolCall(scheduler, 1.0), lambda _: ServerError("no")) > 55
+    assert not any(one.health.is_out for one in scheduler.deployments)
+
+
+def test_a_call_that_has_not_failed_probes_before_those_that_have() -> None:
+    scheduler = scheduler_of(1)
+    (only,) = scheduler.deployments
+    bad = [PoolCall(scheduler, 0.0) for _ in range(3)]
+    for call in bad:
+        call.place(only, 0.0)
+    for call in bad:
+        call.failed(0.0, failed(ServerError("no")))
+    assert only.health.is_out
+    good = PoolCall(scheduler, 0.1)
+    assert [call.poll(0.1) for call in (*bad, good)] == [None] * 4
+    assert bad[0].poll(0.9) is None
+    assert good.poll(0.9) is only
+    good.answered(1.0)
+    assert not only.health.is_out
+
+
+def test_a_probe_that_has_failed_before_makes_the_pause_no_longer() -> None:
+    health, error = Health(), ServerError("no")
+    for now in (1.0, 1.1, 1.2):
+        health.failed(now, now, error)
+    assert health.wait_s(1.2) == pytest.approx(0.5)
+    for probe in (2.0, 3.0):
+        health.sent(probe)
+        health.failed(probe, probe, error, is_first=False)
+        assert health.wait_s(probe) == pytest.approx(0.5)
+    health.sent(4.0)
+    health.failed(4.0, 4.0, error)
+    assert health.wait_s(4.0) == pytest.approx(1.0)
+
+
 def test_a_call_fails_soon_that_alone_fails_while_others_are_answered() -> None:
     scheduler = scheduler_of(2)
     call = PoolCall(scheduler, 1.0)
