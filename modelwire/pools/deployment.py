@@ -29,6 +29,8 @@ class Deployment:
         self.name = name
         self.model = model
         self.weight = weight
+        # True for a model that sends requests, and False for one that is a class of the program.
+        self.has_exchanges = hasattr(model, "build_request")
         self.health = Health()
         self.times = Times()
         self.in_flight = 0

@@ -2,7 +2,8 @@
 
 Refusals for now (HTTP 429, 503) are the limiter's; this is about failures and rejections. A deployment is out after
 three calls in a row have failed, or one rejection of its key or account. A 403 or 404 may concern its call alone (a
-filtered prompt, an unknown file), so a deployment is out after three of these in a row. It comes back by one probe.
+filtered prompt, an unknown file): after more of these in a row than calls are in flight, it is out like one that fails.
+It comes back by one probe.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _REJECTED_FIRST_S = 10.0
 _REJECTED_MOST_S = 300.0
 # These reject all calls of the deployment.
 _REJECTIONS_OF_ALL = (AuthenticationError, QuotaExhausted, TLSFailed, ProxyFailed)
-# These may reject one call only, and take a deployment out if so many calls in a row are rejected.
+# These may reject one call only. They take a deployment out if so many calls in a row are rejected, and one more for
+# each call in flight: a rejection takes less time than an answer.
 _REJECTIONS_OF_ONE = (PermissionDenied, NotFound)
 _REJECTIONS_TO_LEAVE = 3
 _FAILURES = (RetryClass.TRANSIENT, RetryClass.GLITCH)
@@ -154,10 +156,13 @@ class Health:
         if is_probe or (is_first and self._failures >= _FAILURES_TO_LEAVE):
             self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
 
-    def rejected(self, started: float, now: float, error: BaseException) -> None:
+    def rejected(
+        self, started: float, now: float, error: BaseException, *, in_flight: int = 0
+    ) -> None:
         """Called when the provider has rejected a call, which may concern all calls of this deployment.
 
-        A missing key takes no deployment out: nothing was sent, and the key may be set before the next call.
+        `in_flight` other calls have not ended there. A missing key takes no deployment out: nothing was sent, and the
+        key may be set before the next call.
         """
         self.last_error = error
         if isinstance(error, MissingKey):
@@ -166,9 +171,12 @@ class Health:
         if started < self._out_at and self.is_rejected:
             return
         self._rejections += 1
-        if self._rejections >= _REJECTIONS_TO_LEAVE or isinstance(error, _REJECTIONS_OF_ALL):
+        are_many = self._rejections >= _REJECTIONS_TO_LEAVE + in_flight
+        if isinstance(error, _REJECTIONS_OF_ALL) or (are_many and not self.is_proven):
             self.is_rejected = True
             self._leave(now, _REJECTED_FIRST_S, _REJECTED_MOST_S)
+        elif are_many:
+            self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
         else:
             self.left(started)
 

@@ -22,7 +22,7 @@ from modelwire.outputs import LLMResult
 from modelwire.pools.attempts import config_of_attempt
 from modelwire.pools.limits import PoolLimits
 from modelwire.pools.scheduler import PoolCall, Scheduler
-from modelwire.pools.sticky import LEAST_CHARS, prefix_of
+from modelwire.pools.sticky import LEAST_CHARS, chars_of, prefix_of
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import in_batch, merge_configs, settled
 from modelwire.runnables.deadline import check
@@ -53,6 +53,8 @@ class PoolChatModel(BaseChatModel):
     runnables: list[Any] = Field(exclude=True, repr=False)
     """What is called for each deployment: its model, or its model with bound arguments."""
     bound_hash: int = Field(default=0, exclude=True, repr=False)
+    bound_chars: int = Field(default=0, exclude=True, repr=False)
+    """The length of the bound arguments, such as tools, which are a part of each prompt."""
 
     @property
     def _llm_type(self) -> str:
@@ -94,18 +96,19 @@ class PoolChatModel(BaseChatModel):
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> PoolChatModel:
         """Bind `tools` to each deployment, in the form that its provider takes; see `bind_tools` of a model."""
-        hashed = hash((self.bound_hash, repr(tools)))
-        return self._of([one.bind_tools(tools, **kwargs) for one in self.runnables], hashed)
+        return self._of([one.bind_tools(tools, **kwargs) for one in self.runnables])
 
-    def _of(self, runnables: list[Any], bound_hash: int) -> PoolChatModel:
-        return self.model_copy(update={"runnables": runnables, "bound_hash": bound_hash})
+    def _of(self, runnables: list[Any]) -> PoolChatModel:
+        # The arguments in a provider's form: equal functions have equal schemas, whatever objects they are.
+        bound = repr(getattr(runnables[0], "kwargs", {}))
+        about = {"bound_hash": hash(bound), "bound_chars": len(bound)}
+        return self.model_copy(update={"runnables": runnables, **about})
 
     def _structured(self, schema: Any, *, include_raw: bool, **kwargs: Any) -> Runnable[Any, Any]:
         chains = [
             one._structured(schema, include_raw=include_raw, **kwargs) for one in self.runnables
         ]
-        hashed = hash((self.bound_hash, repr(schema)))
-        asking = self._of([chain.first for chain in chains], hashed)
+        asking = self._of([chain.first for chain in chains])
         return structured_by_members(asking, schema, include_raw=include_raw)
 
     def _call(
@@ -117,14 +120,13 @@ class PoolChatModel(BaseChatModel):
     ) -> PoolCall:
         scheduler: Scheduler = self.scheduler
         prefix = None
-        chars = 0
+        chars = self.bound_chars
         if isinstance(messages, str):
-            chars = len(messages)
+            chars += len(messages)
         else:
-            for message in messages:
-                chars += len(message.content)
+            chars += chars_of(messages)
             if scheduler.sticky and chars >= LEAST_CHARS:
-                prefix = prefix_of(messages, self.bound_hash)
+                prefix = prefix_of(messages, self.bound_hash, self.bound_chars)
         return PoolCall(
             scheduler,
             monotonic(),
@@ -400,7 +402,7 @@ class PoolChatModel(BaseChatModel):
 
 def _read(model: PoolChatModel, input: Any) -> Any:
     """Return the messages of a call. A short text stays one, because the deployment's model reads it too."""
-    if isinstance(input, str) and len(input) < LEAST_CHARS:
+    if isinstance(input, str) and len(input) + model.bound_chars < LEAST_CHARS:
         return input
     return model._messages(input)
 

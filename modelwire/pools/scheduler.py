@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from modelwire import forks
-from modelwire.errors import AllDeploymentsFailed, ChatError, MalformedResponse, and_said
+from modelwire.errors import (
+    AllDeploymentsFailed,
+    ChatError,
+    MalformedResponse,
+    RetryClass,
+    and_said,
+)
 from modelwire.pools.choice import HORIZON_S, Candidate, Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import RECENT_PART, Deployment
 from modelwire.pools.health import Verdict, verdict_of
@@ -27,6 +33,7 @@ from modelwire.pools.hedging import HedgeBudget
 from modelwire.pools.sticky import StickyTable, cold_s
 from modelwire.pools.times import size_class
 from modelwire.transport.ratelimit.admission import Admission, RoutedCall
+from modelwire.transport.ratelimit.outage import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +61,7 @@ _MEDIAN_S = 1.0
 _STALE_S = 60.0
 _CHARS_PER_TOKEN = 4
 _NONE: Mapping[Any, Any] = MappingProxyType({})
+_NO_RESTRICTIONS: tuple[frozenset[int], int | None] = (frozenset(), None)
 
 
 class Scheduler:
@@ -178,6 +186,8 @@ class Scheduler:
         to_wake: list[PoolCall] = []
         head: PoolCall | None = None
         looked_at = 0
+        # What restricts the calls that could not be placed: calls with the same restrictions cannot be placed either.
+        held: set[tuple[frozenset[int], int | None]] = set()
         calls = list(self.waiting)
         if any(one.health.is_out for one in self.deployments):
             # Calls that have not failed yet probe first: the fault may lie in the others.
@@ -186,6 +196,9 @@ class Scheduler:
             kept_off_s = call.kept_off_until() - now
             if kept_off_s > 0:  # It holds up no other call.
                 call.wait_s = min(kept_off_s, _WATCH_S)
+                continue
+            restrictions = call.restrictions(now)
+            if restrictions in held:
                 continue
             if looked_at == _LOOKED_AT:
                 break
@@ -201,8 +214,9 @@ class Scheduler:
             call.wait_s = found.seconds
             if head is None:
                 head = call
-            if call.prefix is None and not call.errors:
+            if restrictions == _NO_RESTRICTIONS:
                 break  # The calls behind it wait for the same deployments.
+            held.add(restrictions)
         if to_wake and head is not None:
             to_wake.append(head)  # It looks for all others from now on.
         return to_wake
@@ -251,6 +265,8 @@ class PoolCall(RoutedCall):
     _own_failures = 0
     _own_refusals = 0
     _answers_at: Mapping[tuple[Verdict, int], int] = _NONE
+    # The same by position alone, for the failures and overloads, but not for the rate limits.
+    _answers_at_failure: Mapping[int, int] = _NONE
     # The time since which all deployments are out.
     _out_since: float | None = None
     # The seconds that the reader of a stream has spent between its chunks.
@@ -331,6 +347,17 @@ class PoolCall(RoutedCall):
         self.deployment = deployment
         self.started = now
         self.queued_s = self.reader_s = 0.0
+        self.has_exchange = False
+
+    def restrictions(self, now: float) -> tuple[frozenset[int], int | None]:
+        """Return the positions of the deployments that do not take this call now, and of the one where it is warm."""
+        if not self.errors and self.prefix is None:
+            return _NO_RESTRICTIONS
+        later = [position for position, again_at in self._again_at.items() if again_at > now]
+        warm = None
+        if self.prefix is not None:
+            warm = self.scheduler.table.place(self.prefix[0], now)
+        return self.shut.union(later), warm
 
     def kept_off_until(self) -> float:
         """Return until when no deployment takes this call, because each has failed it lately."""
@@ -365,8 +392,11 @@ class PoolCall(RoutedCall):
         since = self._out_since
         if since is None:
             since = self._out_since = now
-        is_proven = any(one.health.is_proven for one in deployments)
-        if now - since > scheduler.max_wait_s and not (self.patient and is_proven):
+        patience_s = scheduler.max_wait_s
+        if self.patient and all(one.is_down(now) for one in deployments):
+            is_proven = any(one.health.is_proven for one in deployments)
+            patience_s = max(patience_s, PATIENCE_S if is_proven else 0.0)
+        if now - since > patience_s:
             raise self._error()
 
     def _may_take(self, deployment: Deployment, now: float) -> bool:
@@ -381,7 +411,7 @@ class PoolCall(RoutedCall):
         position = deployment.position
         if position in self.shut or deployment.is_down(now):
             return True
-        return self._answers_at.get((Verdict.FAILED, position)) == deployment.answers
+        return self._answers_at_failure.get(position) == deployment.answers
 
     def _error(self) -> AllDeploymentsFailed:
         errors = dict(self.errors)
@@ -395,8 +425,11 @@ class PoolCall(RoutedCall):
         self.scheduler.hedges.took(now - self.started, stream=True)
 
     def answered(self, now: float) -> None:
-        """Called when the deployment has answered."""
+        """Called when the deployment has answered. An answer from its model's cache shows nothing of it."""
         scheduler = self.scheduler
+        if self.deployment is not None and self.deployment.has_exchanges and not self.has_exchange:
+            self.leave(now)
+            return
         elapsed_s = now - self.started
         with scheduler.lock:
             deployment = self._ended()
@@ -436,11 +469,9 @@ class PoolCall(RoutedCall):
         started = self.started
         position = deployment.position
         was_sent = bool(getattr(error, "attempts", ()))
-        answers_before = self._answers_at.get((verdict, position))
-        is_first = answers_before is None or answers_before < deployment.answers
-        is_own = was_sent and is_first and answers_before is not None
+        is_first, is_own = True, False
         if was_sent:
-            self._answers_at = {**self._answers_at, (verdict, position): deployment.answers}
+            is_first, is_own = self._compare(deployment, verdict, error)
         again_s = self._again_s(position, was_sent=was_sent)
         self._again_at = {**self._again_at, position: now + again_s}
         if self.prefix is not None and verdict is not Verdict.FINAL:
@@ -454,10 +485,26 @@ class PoolCall(RoutedCall):
             health.failed(started, now, error, is_first=is_first)
             self._own_failures += is_own or isinstance(error, MalformedResponse)
         elif verdict is Verdict.REJECTED:
-            health.rejected(started, now, error)
+            health.rejected(started, now, error, in_flight=deployment.in_flight)
             self.shut |= {position}
         else:
             health.left(started)
+
+    def _compare(
+        self, deployment: Deployment, verdict: Verdict, error: BaseException
+    ) -> tuple[bool, bool]:
+        """Compare a failure with the last one of this call at the deployment, by what it has answered between them.
+
+        Return whether it is the first since an answer, and whether it is the call's own.
+        """
+        position, answers = deployment.position, deployment.answers
+        before = self._answers_at.get((verdict, position))
+        self._answers_at = {**self._answers_at, (verdict, position): answers}
+        if getattr(error, "retry_class", None) is not RetryClass.THROTTLE:
+            self._answers_at_failure = {**self._answers_at_failure, position: answers}
+        if before is None:
+            return True, False
+        return answers > before, answers > before
 
     def _again_s(self, position: int, *, was_sent: bool) -> float:
         if not was_sent:

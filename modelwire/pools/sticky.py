@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["LEAST_CHARS", "StickyTable", "cold_s", "prefix_of"]
+__all__ = ["LEAST_CHARS", "StickyTable", "chars_of", "cold_s", "prefix_of"]
 
 # A beginning of fewer characters is not cached by any provider.
 LEAST_CHARS = 4_096
@@ -27,13 +27,26 @@ _COLD_S_PER_1000_CHARS = 0.25
 _COLD_MOST_S = 30.0
 
 
-def prefix_of(messages: Sequence[Any], bound: int = 0) -> tuple[int, int] | None:
+def chars_of(messages: Sequence[Any]) -> int:
+    """Return the length of all texts in the messages."""
+    chars = 0
+    for message in messages:
+        content = message.content
+        if content.__class__ is not str:
+            content = _text_of(content)
+        chars += len(content)
+    return chars
+
+
+def prefix_of(
+    messages: Sequence[Any], bound: int = 0, bound_chars: int = 0
+) -> tuple[int, int] | None:
     """Return a digest of a prompt's beginning and its length in characters; None if it is too short to be cached.
 
-    `bound` identifies the tools and other arguments that every call has.
+    `bound` identifies the tools and other arguments that every call has, which have so many characters.
     """
     texts: list[Any] = []
-    chars = 0
+    chars = bound_chars
     for message in messages:
         content = message.content
         if content.__class__ is not str:

@@ -306,6 +306,7 @@ class Exchange(Generic[M, C]):
     def belong_to(self, call: RoutedCall) -> None:
         """Make this the next exchange of a call of a pool. It continues what its limiter knows of the call."""
         self.routed_call = call
+        call.has_exchange = True
         self.admission = call.failed_admissions.get(self.policy.limiter)
 
     def report_usage(self, headers: Mapping[str, str] | None, message: object = None) -> None:

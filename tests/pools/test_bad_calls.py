@@ -385,11 +385,17 @@ def test_three_rejections_of_single_calls_in_a_row_take_a_deployment_out(
     for now in (4.0, 5.0, 6.0):
         assert not health.is_out
         health.rejected(now, now, kind("no"))
-    assert health.wait_s(6.0) == pytest.approx(10.0)
+    assert health.wait_s(6.0) == pytest.approx(0.5)
     # So does a probe that is rejected; one of a deployment that only failed shows that it is up.
     health.sent(16.0)
     health.rejected(16.0, 16.0, kind("no"))
-    assert health.wait_s(16.0) == pytest.approx(20.0)
+    assert health.wait_s(16.0) == pytest.approx(1.0)
+    # A deployment that has never answered has no such model, or takes no such key.
+    unknown = Health()
+    for now in (1.0, 2.0, 3.0):
+        unknown.rejected(now, now, kind("no"))
+    assert unknown.is_rejected
+    assert unknown.wait_s(3.0) == pytest.approx(10.0)
     failing = Health()
     for now in (1.0, 1.1, 1.2):
         failing.failed(now, now, ServerError("no"))

@@ -115,6 +115,8 @@ class RoutedCall:
 
     queued_s = 0.0
     """The seconds that the call has waited in the queue of its present limiter."""
+    has_exchange = False
+    """True once the present deployment's model has made a request for it, and not answered from its cache."""
     failed_admissions: Mapping[Any, Admission] = MappingProxyType({})
     """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from modelwire.transport.ratelimit.gate import Gate
 
 # Rows of a batch wait this long for a provider that has answered before.
-_PATIENCE_S = 600.0
+PATIENCE_S = 600.0
 # Rows of a batch wait this long for a provider that has never answered.
 _UNPROVEN_PATIENCE_S = 60.0
 # A wait of this length is reported.
@@ -30,7 +30,7 @@ class Outage:
 
         `proven` is True if the provider has answered any request before.
         """
-        patience_s = _PATIENCE_S if proven else _UNPROVEN_PATIENCE_S
+        patience_s = PATIENCE_S if proven else _UNPROVEN_PATIENCE_S
         return self.is_on and gate.closed_at is not None and now - gate.closed_at >= patience_s
 
     def stall_message(self, gate: Gate, now: float) -> str | None:
