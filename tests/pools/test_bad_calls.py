@@ -6,6 +6,7 @@ Each promise is tried once on the scheduler, in made-up time, and once over HTTP
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import threading
@@ -14,12 +15,15 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from support.word_exchange import word_exchange
 
 from modelwire import pool
 from modelwire.adapters import ChatOpenAI
+from modelwire.caches import InMemoryCache
+from modelwire.callbacks import BaseCallbackHandler
 from modelwire.errors import (
     AllDeploymentsFailed,
     AuthenticationError,
@@ -31,7 +35,7 @@ from modelwire.errors import (
     ServerError,
     Timeout,
 )
-from modelwire.messages import AIMessage
+from modelwire.messages import AIMessage, HumanMessage, SystemMessage
 from modelwire.pools import PoolChatModel
 from modelwire.pools.deployment import Deployment
 from modelwire.pools.health import Health
@@ -479,3 +483,115 @@ def test_the_time_of_a_stream_is_not_that_of_its_reader(colour: Any, hedge: floa
     median_s = model._scheduler.deployments[0].times.median_s(0)
     assert median_s is not None
     assert median_s < 0.05
+
+
+def test_rejections_come_sooner_than_answers_and_take_no_busy_deployment_out() -> None:
+    scheduler = scheduler_of(2)
+    for position in range(2):
+        answer_one(scheduler, position, 0.0)
+    rows = [PoolCall(scheduler, 1.0, patient=True) for _ in range(40)]
+    for row in rows:
+        assert row.poll(1.0) is not None
+    for row in rows[:10]:  # a quarter of the rows is filtered, by both deployments
+        while row.deployment is not None:
+            row.failed(1.1, failed(PermissionDenied("filtered")))
+            with contextlib.suppress(AllDeploymentsFailed):
+                row.poll(1.1)
+    assert not any(one.health.is_out for one in scheduler.deployments)
+    # Where none is answered, the deployments are out once nothing is in flight.
+    for row in rows[10:]:
+        assert row.deployment is not None
+        row.failed(1.2, failed(PermissionDenied("revoked")))
+    assert any(one.health.is_out for one in scheduler.deployments)
+
+
+def test_the_last_row_of_a_batch_ends_though_it_always_fails() -> None:
+    scheduler = scheduler_of(2, max_wait=60.0)
+    for position in range(2):
+        answer_one(scheduler, position, 0.0)
+    row = PoolCall(scheduler, 1.0, patient=True)
+    assert 55 < ends_at(row, lambda _: ServerError("no")) < 75
+
+
+def test_rows_wait_ten_minutes_for_deployments_that_are_down() -> None:
+    scheduler = scheduler_of(1)
+    answer_one(scheduler, 0, 0.0)
+    rows = [PoolCall(scheduler, 1.0, patient=True) for _ in range(3)]
+    for row in rows:
+        row.place(scheduler.deployments[0], 1.0)
+    for row in rows:
+        row.failed(1.0, failed(ServerError("no")))
+    assert 590 < ends_at(rows[0], lambda _: ServerError("no")) < 620
+
+
+def test_many_calls_that_only_one_deployment_may_take_hold_up_no_other() -> None:
+    scheduler = scheduler_of(2)
+    first, second = scheduler.deployments
+    limiter = second.limiter(0.0)
+    assert limiter is not None
+    limiter.gate.paused_until = 100.0
+    for _ in range(60):
+        call = PoolCall(scheduler, 0.0)
+        call.place(first, 0.0)
+        call.failed(0.0, failed(NotFound("an unknown file")))
+        answer_one(scheduler, 0, 0.0)
+        assert call.poll(0.0) is None
+    assert PoolCall(scheduler, 0.1).poll(0.1) is first
+
+
+def test_without_a_limiter_an_overload_of_all_ends_after_max_wait(servers: Servers) -> None:
+    some = servers(503, 529)
+    models = {name: one.model(rate_limit=None) for name, one in zip("ab", some, strict=True)}
+    with pytest.raises(AllDeploymentsFailed):
+        pool(models, max_wait=0.4).invoke("bad", {"timeout": 20})
+
+
+def test_an_answer_from_a_cache_shows_nothing_of_its_deployment(
+    servers: Servers, colour: Any
+) -> None:
+    (server,) = servers(500)
+    model = pool({"a": server.model(cache=InMemoryCache())})
+    (deployment,) = model._scheduler.deployments
+    for _ in range(5):
+        assert colour.invoke(model, "hi").text == "ok"
+        assert "".join(chunk.text for chunk in colour.stream(model, "hi")) == "ok"
+    assert server.seen == deployment.answers == 1
+    assert deployment.in_flight == 0
+
+
+def test_blocks_and_tools_are_a_part_of_the_beginning() -> None:
+    blocks = [{"type": "text", "text": "x" * 6000, "cache_control": {"type": "ephemeral"}}]
+    messages = [SystemMessage(blocks), HumanMessage("hi")]  # type: ignore[arg-type]
+    model = pool({"a": ChatOpenAI(model="m", api_key="k")})
+    call = model._call(messages, stream=False)
+    assert call.prefix is not None
+    assert call.prefix[1] == 6002
+    assert call.tokens == 1500
+
+    def with_tool() -> Any:
+        def look(place: str) -> str:
+            """Look there."""
+            return place
+
+        look.__doc__ = "Look there. " * 500
+        return model.bind_tools([look])._call(model._messages("hi"), stream=False).prefix
+
+    assert with_tool() is not None
+    assert with_tool() == with_tool()
+
+
+def test_a_run_has_the_id_and_the_name_of_the_config(servers: Servers, colour: Any) -> None:
+    heard: list[Any] = []
+
+    class Runs(BaseCallbackHandler):
+        def on_chat_model_start(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+            heard.append((run_id, kwargs["name"], kwargs["metadata"]["deployment"]))
+
+    down, up = servers(500, 500)
+    down.is_down = True
+    run_id = uuid4()
+    config = {"callbacks": [Runs()], "run_id": run_id, "run_name": "mine"}
+    colour.invoke(over(down, up, prefer="first"), "hi", config)
+    assert [name for _, name, _ in heard] == ["mine", "mine"]
+    assert heard[0][0] == run_id != heard[1][0]
+    assert [deployment for _, _, deployment in heard] == ["a", "b"]
