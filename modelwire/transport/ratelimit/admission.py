@@ -117,6 +117,9 @@ class RoutedCall:
     """The seconds that the call has waited in the queue of its present limiter."""
     failed_admissions: Mapping[Any, Admission] = MappingProxyType({})
     """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
+    counted_by: Mapping[Any, bool] = MappingProxyType({})
+    """The budgets that have counted the failed attempts as one call, so that they do not count the next attempt; for
+    each, whether one of the costs was a guess."""
 
     def record_failed_attempt(self, limiter: Any, admission: Admission) -> None:
         """Store a failed attempt, from which the next attempt of the call under `limiter` continues to count."""
