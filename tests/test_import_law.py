@@ -68,8 +68,16 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "messages", "runnables", "callbacks", "tools", "user_paths"},
         set(),
     ),
+    # The attempts of a pool's call are one call of a budget.
     "budgets": (
-        {"errors", "sharing", "sqlite_files", "user_paths", "transport.observer"},
+        {
+            "errors",
+            "sharing",
+            "sqlite_files",
+            "user_paths",
+            "transport.observer",
+            "transport.ratelimit.admission",
+        },
         {"config", "usage.prices", "messages"},
     ),
     "rate_limiters": ({"errors"}, set()),

@@ -20,6 +20,7 @@ from modelwire import forks
 from modelwire.aliases import Fields, Kwargs, Values
 from modelwire.errors import BudgetExceeded, BudgetUnavailable, InvalidArgument
 from modelwire.transport.observer import OBSERVERS_IN_CONTEXT, CallObserver
+from modelwire.transport.ratelimit.admission import ROUTED_CALL
 
 if TYPE_CHECKING:
     from modelwire.budgets.store import BudgetStore
@@ -117,7 +118,7 @@ def budget(
         name: the name under which the spent amounts are stored.
         usd: US dollars, by the price list of `genai-prices` (`pip install "modelwire[profiles]"`).
         tokens: input and output tokens together.
-        calls: calls that are sent; retries of a call are not counted.
+        calls: calls that are sent; retries of a call are not counted, nor its tries at other deployments of a pool.
         seconds: counted from the first `with`. A call that is still in flight then ends with a `Timeout`.
         per: a named budget starts at zero again each hour, day or month.
         zone: the IANA time zone of these periods; "UTC" by default.
@@ -390,7 +391,11 @@ def _enter(entered: tuple[Budget, ...]) -> None:
 
 
 class _Call(CallObserver):
-    """One call under one or more budgets."""
+    """One call under one or more budgets, or one attempt of a pool's call.
+
+    A pool's attempts follow each other, and each reserves and pays its own tokens and dollars. A budget that has
+    counted a failed attempt as a call does not count the next one. A hedge belongs to another call of the pool.
+    """
 
     def __init__(
         self,
@@ -413,6 +418,13 @@ class _Call(CallObserver):
         self.in_flight = False
         # Each budget with the amount reserved in it and its period. None before the first request is sent.
         self.reserved: list[tuple[Budget, Spending, Any]] | None = None
+        self.routed_call = ROUTED_CALL.get()
+        # The budgets that have counted the pool's call, and for each whether one of its costs was a guess. The pool's
+        # call gets them back if this attempt fails: until then, a call that a handler makes is one of its own.
+        self.counted_by: dict[Budget, bool] = {}
+        if self.routed_call is not None:
+            self.counted_by.update(self.routed_call.counted_by)
+            self.routed_call.counted_by = {}
 
     def sent(self, exchange: Any) -> None:
         """Reserve the likely cost before the first attempt.
@@ -443,12 +455,12 @@ class _Call(CallObserver):
                     answer = each._longest if max_output is None else max_output
                     likely = {"input_tokens": _up(self.input_tokens), "output_tokens": _up(answer)}
                     usd = self._price(each, likely, self.tier)
-                    amount = Spending(usd, self.input_tokens + answer, 1)
+                    calls = int(each not in self.counted_by)
+                    amount = Spending(usd, self.input_tokens + answer, calls)
                     period = each._reserve(amount, self.name)
                     reserved.append((each, amount, period))
             except BaseException:  # Ctrl-C is included, because the budgets outlive this call.
-                for each, amount, period in reserved:
-                    each._give_back(amount, period)
+                _give_back(reserved)
                 raise
         self.reserved = reserved
 
@@ -473,6 +485,8 @@ class _Call(CallObserver):
             # The call was cancelled in flight, and the provider bills the answer.
             self.in_flight = True
         self._settle(partial)
+        if self.routed_call is not None:
+            self.routed_call.counted_by = self.counted_by
 
     def answered(self, result: Any) -> None:
         """Called with the answer: settle its cost."""
@@ -492,8 +506,7 @@ class _Call(CallObserver):
             self.lost += 1
         if any("total_cost" in usage for usage in usages):  # The answer came from a cache.
             with _lock:
-                for each, amount, period in reserved:
-                    each._give_back(amount, period)
+                _give_back(reserved)
             return
         is_answer_unknown = bool(messages) and not usages
         guessed = self.lost > 0 or is_answer_unknown
@@ -501,8 +514,8 @@ class _Call(CallObserver):
         tier = None
         if messages:
             tier = messages[0].response_metadata.get("service_tier")
-        tokens = sum(_tokens(usage) for usage in usages)
-        longest = max([_output_tokens(usage) for usage in usages], default=0)
+        tokens = sum(map(_tokens, usages))
+        longest = max(map(_output_tokens, usages), default=0)
         with _lock:
             for each, amount, period in reserved:
                 usd = self._cost(each, usages, tier)
@@ -510,7 +523,9 @@ class _Call(CallObserver):
                 each._longest = max(each._longest, longest)
                 # A call that was rejected costs nothing, but it counts as a call.
                 cost = Spending(amount.usd if usd is None else usd, tokens, amount.calls)
-                each._pay(amount, cost, period, guessed=is_guess)
+                was_guessed = self.counted_by.get(each, False)
+                each._pay(amount, cost, period, guessed=is_guess and not was_guessed)
+                self.counted_by[each] = is_guess or was_guessed
 
     def _usages_with_estimates(self, messages: list[Any], usages: list[Any]) -> list[Any]:
         """Return the usages, with estimates for an answer that was not read to its end and for lost attempts."""
@@ -525,6 +540,11 @@ class _Call(CallObserver):
             return sum((self._price(budget, usage, tier) for usage in usages), Decimal(0))
         except InvalidArgument:
             return None
+
+
+def _give_back(reserved: Sequence[tuple[Budget, Spending, Any]]) -> None:
+    for each, amount, period in reserved:
+        each._give_back(amount, period)
 
 
 def _output_tokens(usage: Fields) -> int:

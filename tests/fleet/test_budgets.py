@@ -88,6 +88,22 @@ def test_many_calls_make_few_round_trips_and_none_is_forgotten(
     until(lambda: stored(redis) == (2 * PER_USD, 200_000, 2000))
 
 
+def test_a_call_of_a_pool_and_its_tries_at_several_deployments_are_one_call(
+    colour: Any, redis: RedisServer, fleet: Fleet, biller: Biller
+) -> None:
+    with billing() as down, budget("team", calls=2) as b:
+        down.status = 500
+        model = modelwire.pool({"a": model_at(down), "b": model_at(biller)}, prefer="first")
+        for _ in range(2):
+            colour.invoke(model, "hi")
+        with pytest.raises(BudgetExceeded):
+            colour.invoke(model, "hi")
+        assert (down.calls, biller.calls) == (2, 2)
+    assert b.spent.calls == 2
+    assert b.left.calls == 0
+    until(lambda: stored(redis)[1:] == (biller.tokens, 2))
+
+
 def test_a_parcel_is_at_most_a_hundredth_of_what_is_left(redis: RedisServer, fleet: Fleet) -> None:
     store: Any = budget("team", usd=10)._store
     limits = (Decimal(10), None, None)

@@ -119,6 +119,9 @@ class RoutedCall:
     """True once the present deployment's model has made a request for it, and not answered from its cache."""
     failed_admissions: Mapping[Any, Admission] = MappingProxyType({})
     """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
+    counted_by: Mapping[Any, bool] = MappingProxyType({})
+    """The budgets that have counted the failed attempts as one call, so that they do not count the next attempt; for
+    each, whether one of the costs was a guess."""
 
     def record_failed_attempt(self, limiter: Any, admission: Admission) -> None:
         """Store a failed attempt, from which the next attempt of the call under `limiter` continues to count."""
