@@ -39,7 +39,7 @@ class CacheWarmup:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._is_on = _uses_prompt_cache(work)
+        self.is_on = _uses_prompt_cache(work)
         # The hashes of the prefixes that are in the cache, and of those that a call in flight writes.
         self._written: set[int] = set()
         self._writing: dict[int, Future[None]] = {}
@@ -47,7 +47,7 @@ class CacheWarmup:
     async def call(self, values: Any, ask: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Wait until the prefix of a row is in the cache, then call `ask` for the row, and return its outcome."""
         prefix = None
-        if self._is_on:
+        if self.is_on:
             prefix = _prefix(self._work, values)
         if prefix is None:
             return await ask()

@@ -51,7 +51,8 @@ class Standing:
         self.cached += about.get("cached", 0)
         self.cache_read += about.get("cache_read", 0)
         self.cache_written += about.get("cache_written", 0)
-        self.cache_saved += Decimal(about.get("cache_saved", 0))
+        if "cache_saved" in about:
+            self.cache_saved += Decimal(about["cache_saved"])
         has_answer = "answer" in about
         if has_answer and "again" not in about:
             self.cut += about.get("finish_reason") in CUT_REASONS

@@ -57,11 +57,11 @@ class _RowObserver(CallObserver):
     __slots__ = ("caller", "loop", "tally", "task", "waits")
 
     def __init__(self, caller: RowCaller) -> None:
-        from asyncio import current_task, get_running_loop
+        import asyncio
 
         self.caller = caller
-        self.loop = get_running_loop()
-        self.task = current_task()
+        self.loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task()
         self.tally = Tally()
         self.waits = 0
 
@@ -75,9 +75,9 @@ class _RowObserver(CallObserver):
     def check(self) -> None:
         """Cancel the row if the job is to end, since no request is in flight."""
         if self.caller.is_over:
-            from asyncio import CancelledError
+            import asyncio
 
-            raise CancelledError("The job is to end.")
+            raise asyncio.CancelledError("The job is to end.")
 
     def answered(self, result: ChatResult) -> None:
         self.tally.messages += [
@@ -133,7 +133,7 @@ class RowCaller:
         the key, and "" for success and any other error. Raises: `JobStopped` for an error that
         would fail every other row too.
         """
-        from asyncio import CancelledError
+        import asyncio
 
         row = _RowObserver(self)
         row.check()
@@ -146,7 +146,7 @@ class RowCaller:
             about = {"answer": answer_value(answer)}
         except JobStopped:
             raise
-        except CancelledError as exc:
+        except asyncio.CancelledError as exc:
             if self.is_over or row.is_cancelled():
                 raise
             # A step of the chain was cancelled, not the row.
@@ -176,8 +176,6 @@ class RowCaller:
         If the provider still throttles the row after all retries of its model, it is retried
         without limit. Raises: `JobStopped` if the provider asks for too long a pause.
         """
-        from asyncio import sleep
-
         chain = self.tier_chain or self.chain
         while True:
             try:
@@ -197,7 +195,9 @@ class RowCaller:
                     ) from exc
             row.waits += 1
             row.check()
-            await sleep(pause_s)
+            import asyncio
+
+            await asyncio.sleep(pause_s)
             row.waits -= 1
 
     def wind_up(self) -> int:

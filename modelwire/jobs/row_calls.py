@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelwire.jobs.cache_warmup import CacheWarmup, Outcome
@@ -45,6 +46,7 @@ class RowCalls:
 
     def has_equal(self, question: Question) -> bool:
         """Return whether a row with an equal request has an answer."""
+
         digest = self.digest(question)
         if digest is None:
             return False
@@ -55,14 +57,14 @@ class RowCalls:
         row = question.row
         if row.problem is not None:
             return {"error": f"Line {row.line}: {row.problem}", "attempts": 0}, ""
-        import asyncio
-
         digest = self.digest(question)
         if digest is None:
             return await self.ask(row.values)
         same = self._results.answers.find(digest)
         flight = self._asking.get(digest)
         if same is None and flight is not None:
+            import asyncio
+
             about, failure_scope = await asyncio.shield(flight)
             if "error" in about:
                 return {"error": about["error"], "attempts": 0}, failure_scope
@@ -90,6 +92,10 @@ class RowCalls:
     async def ask(self, values: Any) -> Outcome:
         """Call the chain for the values of a row, whether or not an equal row has an answer."""
         filled = self.work.filled(values)
-        about, failure_scope = await self._warmup.call(values, lambda: self.caller.ask(filled))
+        if self._warmup.is_on:
+            ask = partial(self.caller.ask, filled)
+            about, failure_scope = await self._warmup.call(values, ask)
+        else:
+            about, failure_scope = await self.caller.ask(filled)
         self._failures.note(about, failure_scope)
         return about, failure_scope

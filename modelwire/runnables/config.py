@@ -439,24 +439,32 @@ def inner_context(config: RunnableConfig, **changes: Any) -> Iterator[None]:
         var_child_runnable_config.reset(token)
 
 
-@contextmanager
-def row_context(
-    config: RunnableConfig, observer: CallObserver
-) -> Iterator[Callable[[], RunnableConfig]]:
-    """Yield a function that starts the timeout of a row of a job and returns the config of its call.
+class row_context:
+    """A `with` block for a row of a job. It yields a function that starts the row's timeout and returns its config.
 
     `config` is the `element_config` of all rows. Inside the block `observer` observes all calls of the
     row, even those of steps that do not pass on their config, and calls wait for a provider's rate
-    limits without a time limit.
+    limits without a time limit. A class costs a row less than `contextmanager` does.
     """
-    was_in_batch = in_batch.set(True)
-    token = var_child_runnable_config.set(settled({"observers": (observer,)}))
-    row_config = cast("RunnableConfig", {**config, "observers": (observer,)})
-    try:
-        yield lambda: started(row_config)
-    finally:
-        var_child_runnable_config.reset(token)
-        in_batch.reset(was_in_batch)
+
+    __slots__ = ("_config", "_observers", "_tokens")
+
+    def __init__(self, config: RunnableConfig, observer: CallObserver) -> None:
+        self._config = config
+        self._observers = (observer,)
+
+    def __enter__(self) -> Callable[[], RunnableConfig]:
+        inherited = settled({"observers": self._observers})
+        self._tokens = var_child_runnable_config.set(inherited), in_batch.set(True)
+        return self._start
+
+    def __exit__(self, *_: object) -> None:
+        of_config, of_batch = self._tokens
+        var_child_runnable_config.reset(of_config)
+        in_batch.reset(of_batch)
+
+    def _start(self) -> RunnableConfig:
+        return started(cast("RunnableConfig", {**self._config, "observers": self._observers}))
 
 
 def _inheritable(config: RunnableConfig) -> Kwargs:
