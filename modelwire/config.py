@@ -214,17 +214,14 @@ def _pool_of(
         raise _error_at(row.path, row.lines[POOL], f"`pool` of `models.{name}`: {exc}") from exc
     if weights is not None:
         members = dict(zip(members, zip(members.values(), weights, strict=True), strict=True))
-    try:
-        return pools.pool(members, **options)
-    except InvalidArgument as exc:
-        raise _error_at(row.path, row.lines[POOL], str(exc)) from None
+    return pools.pool(members, **options)
 
 
 def check_pool(row: ModelRow) -> None:
-    """Raise `InvalidConfig` if an option in the row of a pool has a value that cannot be used. No model is made."""
-    options = {name: value for name, value in row.parameters.items() if name != POOL}
+    """Raise `InvalidConfig` if the row of a pool has an option that cannot be used, or no members. No model is made."""
+    options = dict(row.parameters)
     try:
-        pools.check_options(**options)
+        pools.check_options(options.pop(POOL), **options)
     except InvalidArgument as exc:
         raise _error_at(row.path, row.lines[POOL], str(exc)) from None
 

@@ -58,10 +58,10 @@ def pool(
             `init_chat_model` for the names.
     """
     members = [*_members(models)]
-    if not members:
-        raise InvalidArgument("`models` is empty: give a pool at least one model.")
     weights = [weight for _, _, weight in members if weight is not None]
-    check_options(weights=weights, hedge=hedge, sticky=sticky, prefer=prefer, max_wait=max_wait)
+    check_options(
+        members, weights=weights, hedge=hedge, sticky=sticky, prefer=prefer, max_wait=max_wait
+    )
     deployments = [
         Deployment(name, _impatient(model), float(weight or 1))
         for name, model, weight in _distinct(members)
@@ -139,6 +139,7 @@ def _impatient(model: BaseChatModel) -> BaseChatModel:
 
 
 def check_options(
+    members: Sequence[Any],
     *,
     weights: Sequence[Any] = (),
     hedge: Any = None,
@@ -146,7 +147,9 @@ def check_options(
     prefer: Any = "fastest",
     max_wait: Any = 1.0,
 ) -> None:
-    """Raise `InvalidArgument` if an option of a pool has a value that cannot be used."""
+    """Raise `InvalidArgument` if a pool has no members, or an option has a value that cannot be used."""
+    if not members:
+        raise InvalidArgument("`models` is empty: give a pool at least one model.")
     for weight in weights:
         _check_weight(weight)
     if hedge is not None and hedge != "p95" and not (_is_number(hedge) and hedge > 0):

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
+from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
@@ -129,7 +130,7 @@ class _Call:
     def mark_reader(self, since: float | None) -> None:
         """Note when the reader of this stream got its last chunk; None while the stream waits for the provider."""
         if self.pending is not None:
-            self.pending.reader_since = since
+            self.pending.reader_since = since or inf
         if self.claim is not None:
             self.claim.reader_since = since
 
@@ -173,7 +174,7 @@ class _Call:
         return found
 
     def _wait(self, pending: coalescing.PendingCall) -> None:
-        pending.wait(self._left_s())
+        pending.wait(self._deadline)
         check(self._deadline, self.model)
 
     async def _await(self, pending: coalescing.PendingCall) -> None:

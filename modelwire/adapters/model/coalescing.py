@@ -31,8 +31,8 @@ class PendingCall:
         self._key = key
         self._thread = threading.get_ident()
         self._loop = loop
-        # When the reader of a stream got its last chunk (`monotonic`); None while the provider is waited for.
-        self.reader_since: float | None = None
+        # When the reader of a stream got its last chunk (`monotonic`); infinity while the provider is waited for.
+        self.reader_since = inf
         self._ended: Future[Any] = Future()
         # A waiting call that is cancelled cannot cancel a future that is running.
         self._ended.set_running_or_notify_cancel()
@@ -47,8 +47,8 @@ class PendingCall:
         with _pending_lock:
             if _pending.get(self._key) is self:
                 del _pending[self._key]
-        if not self._ended.done():
-            self._ended.set_result(result)
+            if not self._ended.done():
+                self._ended.set_result(result)
 
     def may_be_awaited(self, loop: asyncio.AbstractEventLoop | None) -> bool:
         """Return whether this call can end while the caller waits: on `loop`, or, if None, by blocking its thread."""
@@ -58,20 +58,16 @@ class PendingCall:
 
     def reader_left_s(self) -> float:
         """Return for how long the reader of a stream may still read nothing; it has stopped if this is not above 0."""
-        since = self.reader_since
-        if since is None:
-            return _READER_S
-        return since + _READER_S - monotonic()
+        return min(self.reader_since + _READER_S - monotonic(), _READER_S)
 
-    def wait(self, timeout_s: float | None) -> None:
-        """Block until the call has ended or its reader has stopped, or for `timeout_s`."""
+    def wait(self, deadline: float | None) -> None:
+        """Block until the call has ended or its reader has stopped, or until `deadline` (`monotonic`)."""
         from concurrent.futures import wait
 
-        ends_at = inf if timeout_s is None else monotonic() + timeout_s
-        wait_s = min(self.reader_left_s(), ends_at - monotonic())
+        wait_s = inf
         while wait_s > 0 and not self._ended.done():
-            wait([self._ended], wait_s)
-            wait_s = min(self.reader_left_s(), ends_at - monotonic())
+            wait_s = min(self.reader_left_s(), (deadline or inf) - monotonic())
+            wait([self._ended], max(wait_s, 0.0))
 
     async def await_result(self) -> None:
         """Wait on this event loop until the call has ended or its reader has stopped."""
@@ -99,12 +95,12 @@ def join(
     """
     with _pending_lock:
         found = _pending.get(key)
-        if found is not None and found.reader_left_s() > 0:
-            return found, False
+        if found is not None:
+            if found.reader_left_s() > 0:
+                return found, False
+            found.resolve()
         made = _pending[key] = PendingCall(key, loop=loop)
-    if found is not None:
-        found.resolve()
-    return made, True
+        return made, True
 
 
 @forks.in_child
