@@ -51,13 +51,13 @@ from modelwire.user_paths import (
 )
 
 if TYPE_CHECKING:
-    from modelwire import pools
     from modelwire.adapters.model.base import BaseChatModel
     from modelwire.adapters.model.configurable import ConfigurableModel
     from modelwire.adapters.providers import registry
+    from modelwire.pools import make as pools
 else:
     registry = lazy.module("modelwire.adapters.providers.registry")
-    pools = lazy.module("modelwire.pools")
+    pools = lazy.module("modelwire.pools.make")
 
 __all__ = ["ModelFile", "ModelRow", "find_model_file", "init_chat_model", "read_model_file"]
 
@@ -177,7 +177,7 @@ def make_named_model(
         )
     row = _row_of(name, model_provider, file)
     if row.provider == POOL:
-        return _pool_of(row, kwargs, config_file, config_is_found=config_is_found)
+        return _pool_of(name, row, kwargs, config_file, config_is_found=config_is_found)
     if row.path is not None and file.is_found and not config_trust.is_trusted(file):
         config_trust.check_row(name, row, kwargs)
     arguments = row.arguments(beside=kwargs) | kwargs
@@ -196,22 +196,32 @@ def _error_at(path: Any, line: int, what: str) -> InvalidConfig:
 
 
 def _pool_of(
-    row: ModelRow, kwargs: Kwargs, config_file: Any, *, config_is_found: bool
+    name: str, row: ModelRow, kwargs: Kwargs, config_file: Any, *, config_is_found: bool
 ) -> BaseChatModel:
     """Return the pool of models that a row describes; `kwargs` are arguments of each of its models."""
+    check_pool(row)
     options = dict(row.parameters)
     names = options.pop(POOL)
     weights = options.pop("weights", None)
-    members: dict[str, Any] = {
-        name: make_named_model(
-            name, config_file=config_file, config_is_found=config_is_found, **kwargs
-        )
-        for name in names
-    }
+    try:
+        members: dict[str, Any] = {
+            member: make_named_model(
+                member, config_file=config_file, config_is_found=config_is_found, **kwargs
+            )
+            for member in names
+        }
+    except UnknownModel as exc:
+        raise _error_at(row.path, row.lines[POOL], f"`pool` of `models.{name}`: {exc}") from exc
     if weights is not None:
         members = dict(zip(members, zip(members.values(), weights, strict=True), strict=True))
+    return pools.pool(members, **options)
+
+
+def check_pool(row: ModelRow) -> None:
+    """Raise `InvalidConfig` if the row of a pool has an option that cannot be used, or no members. No model is made."""
+    options = dict(row.parameters)
     try:
-        return pools.pool(members, **options)
+        pools.check_options(options.pop(POOL), **options)
     except InvalidArgument as exc:
         raise _error_at(row.path, row.lines[POOL], str(exc)) from None
 

@@ -480,7 +480,7 @@ def _configuration() -> str:
 
 
 def _echo_pools() -> None:
-    """Print the parts of each pool in the configuration, and which of them lacks its key."""
+    """Print the parts of each pool in the configuration, which of them lacks its key, and an option that is wrong."""
     try:
         models = _rows_of(config.find_model_file())
     except InvalidConfig:
@@ -489,6 +489,10 @@ def _echo_pools() -> None:
         if row.provider != config.POOL:
             continue
         echo(f"pool {name}:")
+        try:
+            config.check_pool(row)
+        except InvalidConfig as exc:
+            echo(f"  {exc}")
         for member in row.parameters[config.POOL]:
             echo(f"  {member}: {_part(member, models)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, Literal, TypeAlias
 
 from modelwire.adapters.model.base import BaseChatModel
@@ -14,11 +15,11 @@ from modelwire.pools.deployment import Deployment
 from modelwire.pools.model import PoolChatModel
 from modelwire.pools.scheduler import Scheduler
 
-__all__ = ["pool"]
+__all__ = ["check_options", "pool"]
 
 _Named: TypeAlias = "str | BaseChatModel"
-# The name of a deployment, its model and its weight.
-_Member: TypeAlias = tuple[str, BaseChatModel, float]
+# The name of a deployment, its model and its weight, if it has one.
+_Member: TypeAlias = tuple[str, BaseChatModel, float | None]
 # A call of a deployment waits at most this long for a paused limiter; then it goes elsewhere.
 _MEMBER_WAIT_S = 1.0
 
@@ -43,7 +44,7 @@ def pool(
     Args:
         models: names for `init_chat_model` (also rows of `modelwire.toml`) or chat models; a mapping names the
             deployments. With weights, as in `(model, 3)`, calls are divided by them among the deployments that can
-            start soon.
+            start soon. A model without a weight among them has the weight 1.
         hedge: call a second deployment when an answer, or a stream's first chunk, takes longer than these seconds,
             or than 95 % of the latest calls ("p95"). The first answer wins. At most 5 % of the calls are sent twice.
         sticky: keep calls with the same beginning (system, tools, first user turn) where the provider's prompt cache
@@ -57,17 +58,15 @@ def pool(
             `init_chat_model` for the names.
     """
     members = [*_members(models)]
-    if not members:
-        raise InvalidArgument("`models` is empty: give a pool at least one model.")
-    _check_options(hedge, prefer, max_wait)
+    weights = [weight for _, _, weight in members if weight is not None]
+    check_options(
+        members, weights=weights, hedge=hedge, sticky=sticky, prefer=prefer, max_wait=max_wait
+    )
     deployments = [
-        Deployment(name, _impatient(model), weight) for name, model, weight in _distinct(members)
+        Deployment(name, _impatient(model), float(weight or 1))
+        for name, model, weight in _distinct(members)
     ]
-    preference: Preference = prefer
-    if any(one.weight != 1 for one in deployments):
-        if prefer == "first":
-            raise InvalidArgument('A pool has either weights or `prefer="first"`, not both.')
-        preference = "weights"
+    preference: Preference = "weights" if weights else prefer
     scheduler = Scheduler(
         deployments,
         prefer=preference,
@@ -90,15 +89,14 @@ def _members(models: Any) -> list[_Member]:
 
 def _member(name: str | None, item: Any) -> _Member:
     model = item
-    weight = 1.0
+    weight = None
     if isinstance(item, tuple):
         if len(item) != 2:
             raise InvalidType("A model with its weight is written `(model, 3)`.")
         model, weight = item
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-            raise InvalidArgument(f"A weight must be a number above 0, not {weight!r}.")
+        _check_weight(weight)
     if isinstance(model, str):
-        return name or model, init_chat_model(model), float(weight)
+        return name or model, init_chat_model(model), weight
     if isinstance(model, PoolChatModel):
         raise InvalidArgument("A pool cannot contain a pool: list the models of both.")
     if not isinstance(model, BaseChatModel):
@@ -106,7 +104,7 @@ def _member(name: str | None, item: Any) -> _Member:
             f"A pool is made of chat models or their names, not of a `{type(model).__name__}`. "
             "Bind tools and parameters to the pool."
         )
-    return name or _name_of(model), model, float(weight)
+    return name or _name_of(model), model, weight
 
 
 def _name_of(model: Any) -> str:
@@ -140,11 +138,36 @@ def _impatient(model: BaseChatModel) -> BaseChatModel:
     return model.model_copy(update={"max_retries": retries, "max_wait": _MEMBER_WAIT_S})
 
 
-def _check_options(hedge: Any, prefer: Any, max_wait: Any) -> None:
-    is_number = isinstance(hedge, int | float) and not isinstance(hedge, bool) and hedge > 0
-    if hedge is not None and hedge != "p95" and not is_number:
+def check_options(
+    members: Sequence[Any],
+    *,
+    weights: Sequence[Any] = (),
+    hedge: Any = None,
+    sticky: Any = True,
+    prefer: Any = "fastest",
+    max_wait: Any = 1.0,
+) -> None:
+    """Raise `InvalidArgument` if a pool has no members, or an option has a value that cannot be used."""
+    if not members:
+        raise InvalidArgument("`models` is empty: give a pool at least one model.")
+    for weight in weights:
+        _check_weight(weight)
+    if hedge is not None and hedge != "p95" and not (_is_number(hedge) and hedge > 0):
         raise InvalidArgument(f'`hedge` must be "p95" or a number of seconds, not {hedge!r}.')
+    if not isinstance(sticky, bool):
+        raise InvalidArgument(f"`sticky` must be true or false, not {sticky!r}.")
     if prefer not in ("fastest", "first"):
         raise InvalidArgument(f'`prefer` must be "fastest" or "first", not {prefer!r}.')
-    if isinstance(max_wait, bool) or not isinstance(max_wait, int | float) or not max_wait > 0:
+    if not (_is_number(max_wait) and max_wait > 0):
         raise InvalidArgument(f"`max_wait` must be more than 0 seconds, not {max_wait!r}.")
+    if weights and prefer == "first":
+        raise InvalidArgument('A pool has either weights or `prefer="first"`, not both.')
+
+
+def _check_weight(weight: Any) -> None:
+    if not (_is_number(weight) and 0 < weight < inf):
+        raise InvalidArgument(f"A weight must be a finite number above 0, not {weight!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -373,7 +373,7 @@ def test_a_stream_that_is_left_gives_up_its_lock(redis: RedisServer, biller: Bil
     until(lambda: locks(redis) == [])
 
 
-def test_two_equal_streams_in_one_process_do_not_wait_for_each_other(
+def test_two_equal_streams_in_one_thread_do_not_wait_for_each_other(
     redis: RedisServer, biller: Biller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet_cache, "_LOCK_S", 3600.0)

@@ -173,6 +173,37 @@ def test_members_together_keep_to_the_pace_that_the_fleet_knows(
     assert all(member.granted_at for member in members)
 
 
+def begun(members: list[Member]) -> tuple[int, float]:
+    """Let new members send what they may at once. Return how many requests they sent, and in how many seconds."""
+    start = time.monotonic()
+    for member in members:
+        member.ask(20)
+    eventually(
+        lambda: all(member.is_led() for member in members),
+        lambda: [member.look() for member in members],
+    )
+    run_until = time.monotonic() + 0.5
+    while time.monotonic() < run_until:
+        for member in members:
+            member.look().answer()
+        time.sleep(0.01)
+    return total(members), time.monotonic() - start
+
+
+def test_new_members_begin_at_the_pace_that_the_fleet_knows(redis: RedisServer, fleet: Any) -> None:
+    preset(redis, rate=2)
+    sent, seconds = begun(fleet(4))
+    assert sent <= 2 * (seconds + 0.5) + 1
+
+
+def test_members_with_a_stated_limit_begin_at_its_pace(fleet: Any) -> None:
+    members = fleet(4)
+    for member in members:
+        member.limiter.state(120.0, None, time.monotonic())
+    sent, seconds = begun(members)
+    assert sent <= 2 * (seconds + 0.5) + 1
+
+
 def test_a_refusal_of_one_member_slows_all_and_only_one_of_an_epoch_cuts(
     redis: RedisServer, fleet: Any
 ) -> None:

@@ -298,6 +298,9 @@ def test_models_of_one_name_are_numbered() -> None:
         (["openai:gpt-5"], {"prefer": "last"}, InvalidArgument),
         (["openai:gpt-5"], {"max_wait": 0}, InvalidArgument),
         ([("openai:gpt-5", 2)], {"prefer": "first"}, InvalidArgument),
+        ([("openai:gpt-5", 1)], {"prefer": "first"}, InvalidArgument),
+        ([("openai:gpt-5", float("inf"))], {}, InvalidArgument),
+        (["openai:gpt-5"], {"sticky": "no"}, InvalidArgument),
         ([3], {}, InvalidType),
     ],
 )

@@ -56,6 +56,13 @@ def test_a_row_is_a_pool_of_rows(tmp_path: Path) -> None:
         ('pool = ["eu"]\nprefered = "first"', "line 13: a pool has no `prefered`.*`prefer`"),
         ('pool = ["eu"]\nprefer = "last"', "line 12: `prefer` must be"),
         ('pool = ["eu", "us"]\nweights = [1]', "line 13: `weights` .* one number for each model"),
+        ('pool = ["eu"]\nsticky = "no"', "line 12: `sticky` must be true or false, not 'no'"),
+        ('pool = ["eu", "us"]\nweights = [inf, 1]', "line 12: A weight must be a finite number"),
+        ('pool = ["eu", "us"]\nweights = [1, nan]', "line 12: A weight must be a finite number"),
+        (
+            'pool = ["eu", "uss"]',
+            "modelwire.toml`, line 12: `pool` of `models.all`: `uss` is neither a row.*`us`",
+        ),
         ('pool = ["eu"]\n[models.more]\npool = ["all"]', "a pool cannot contain a pool"),
     ],
 )
@@ -63,6 +70,26 @@ def test_a_row_that_makes_no_pool(tmp_path: Path, text: str, message: str) -> No
     path = written(tmp_path, text)
     with pytest.raises(InvalidConfig, match=message):
         init_chat_model("all", config_file=path)
+
+
+@pytest.mark.parametrize("weight", [1, 5])
+def test_equal_weights_divide_the_calls(tmp_path: Path, weight: int) -> None:
+    path = written(tmp_path, f'pool = ["eu", "us"]\nweights = [{weight}, {weight}]')
+    model = init_chat_model("all", config_file=path)
+    assert isinstance(model, PoolChatModel)
+    assert model._scheduler.prefer == "weights"
+
+
+def test_the_doctor_shows_an_option_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("US_KEY")
+    written(tmp_path, 'pool = ["eu", "us"]\nhedge = "p99"')
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert 'pool all:\n  `modelwire.toml`, line 12: `hedge` must be "p95" or a number' in shown
+    assert "  us: anthropic:claude-haiku-4-5 (`US_KEY` is not set)\n" in shown
 
 
 def test_the_doctor_shows_the_parts(

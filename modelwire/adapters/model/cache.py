@@ -1,10 +1,9 @@
 """Makes a model's calls with its cache and its rate limiter, and converts the content of answers (`output_version`).
 
 `_answered` and `_opened` make all decisions, for sync and async calls: they yield a `_Step`, and the driver sends its
-result back. A stream looks up its answer, waits for an equal call in flight, and stores its answer when it is complete;
-no call waits for a stream of the same process, because the reader of that stream may be slow. A cache that several
-processes share may have claims (`modelwire.caches.Claim`): then a call or stream waits while another process makes an
-equal call.
+result back. A call or stream looks up its answer, waits for an equal one in flight, and stores its answer when it is
+complete. It does not wait for a stream whose reader has stopped (`coalescing.py`). A cache that several processes share
+may have claims (`modelwire.caches.Claim`): then a call or stream waits while another process makes an equal call.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
+from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
@@ -84,6 +84,8 @@ class _Call:
             self.key = model._cache_key(messages, stop, sent)
         # The right to make the call, while other processes wait for its answer.
         self.claim: Claim | None = None
+        # What equal calls of this process wait for, if this is the first of them.
+        self.pending: coalescing.PendingCall | None = None
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -119,9 +121,18 @@ class _Call:
         return self.look_up()
 
     def release(self) -> None:
-        """Release the claim, if there is one."""
+        """Let equal calls go on, here and in other processes, if they still wait for this one."""
+        if self.pending is not None:
+            self.pending.resolve()
         if self.claim is not None:
             self.claim.release()
+
+    def mark_reader(self, since: float | None) -> None:
+        """Note when the reader of this stream got its last chunk; None while the stream waits for the provider."""
+        if self.pending is not None:
+            self.pending.reader_since = since or inf
+        if self.claim is not None:
+            self.claim.reader_since = since
 
     def store(self, kept: _Generations) -> _Step:
         """Return the step that stores an answer in the cache."""
@@ -163,7 +174,7 @@ class _Call:
         return found
 
     def _wait(self, pending: coalescing.PendingCall) -> None:
-        pending.wait(self._left_s())
+        pending.wait(self._deadline)
         check(self._deadline, self.model)
 
     async def _await(self, pending: coalescing.PendingCall) -> None:
@@ -188,49 +199,47 @@ def _answered(call: _Call) -> _Flow:
     """Return the answer of a call: from the cache, from an equal call in flight, or by making the call."""
     if call.key is None:
         return (yield from _made(call))
-    for _ in range(_MAX_WAITS):
-        pending, is_leader = coalescing.join(call.place, loop=call.loop)
-        if is_leader:
-            try:
-                kept = _kept((yield call.look_up_or_claim()))
-                if kept is None:
-                    made = yield from _made(call)
-                    kept = yield from _stored(call, made)
-                    if kept is not None:
-                        pending.resolve(kept)
-                    return made
-                pending.resolve(kept)
-            finally:
-                pending.resolve()
-                call.release()
+    try:
+        kept = yield from _found(call)
+        if kept is not None:
             return _hit(kept)
-        if not pending.may_be_awaited(call.loop):
-            break
-        yield call.wait(pending)
-        if pending.result is not None:
-            return _hit(pending.result)
-    kept = _kept((yield call.look_up()))
-    if kept is not None:
-        return _hit(kept)
-    made = yield from _made(call)
-    yield from _stored(call, made)
-    return made
+        made = yield from _made(call)
+        yield from _stored(call, made)
+        return made
+    finally:
+        call.release()
 
 
 def _opened(call: _Call) -> _Flow:
     """Return the answer for a stream from the cache or an equal call, or None after waiting for the rate limiter."""
     if call.key is not None:
-        pending = coalescing.find(call.place)
-        if pending is not None and pending.may_be_awaited(call.loop):
-            yield call.wait(pending)
-            if pending.result is not None:
-                return _hit(pending.result)
-        kept = _kept((yield call.look_up_or_claim()))
+        kept = yield from _found(call)
         if kept is not None:
             return _hit(kept)
     if call.model.rate_limiter is not None:
         yield call.acquire()
     return None
+
+
+def _found(call: _Call) -> _Flow:
+    """Return the answers of the cache or of an equal call in flight; None if the call has to be made.
+
+    Equal calls wait for this one from then on, if it is the first of them, until `call.release`.
+    """
+    for _ in range(_MAX_WAITS):
+        pending, is_leader = coalescing.join(call.place, loop=call.loop)
+        if is_leader:
+            call.pending = pending
+            kept = _kept((yield call.look_up_or_claim()))
+            if kept is not None:
+                pending.resolve(kept)
+            return kept
+        if not pending.may_be_awaited(call.loop):
+            break
+        yield call.wait(pending)
+        if pending.result is not None:
+            return pending.result
+    return _kept((yield call.look_up()))
 
 
 def _made(call: _Call) -> _Flow:
@@ -240,16 +249,17 @@ def _made(call: _Call) -> _Flow:
 
 
 def _stored(call: _Call, made: ChatResult) -> _Flow:
-    """Store a copy of the answers, which the caller may change, and return it; None if an answer is not final."""
+    """Store a copy of the answers, which the caller may change, and pass it to equal calls, if all are final."""
     if any(_is_not_final(generation.message) for generation in made.generations):
-        return None
+        return
     kept = _copies(made.generations)
     for generation in kept:
         message = generation.message
         if (message.id or "").startswith(LC_ID_PREFIX):  # It is the id of this run.
             message.id = None
     yield call.store(kept)
-    return kept
+    if call.pending is not None:
+        call.pending.resolve(kept)
 
 
 def _is_not_final(message: BaseMessage) -> bool:
@@ -356,14 +366,13 @@ class CachedModel:
             source = self.model._chunks(messages, stop, config, **kwargs)
             received: list[AIMessageChunk] = []
             for chunk in source:
-                if call.key is not None:
-                    received.append(chunk)
-                if call.claim is None:
+                if call.key is None:
                     yield version(chunk)
                     continue
-                call.claim.reader_since = monotonic()
+                received.append(chunk)
+                call.mark_reader(monotonic())
                 yield version(chunk)
-                call.claim.reader_since = None
+                call.mark_reader(None)
             if received:
                 _drive(_stored(call, result_of_stream(received)))
         finally:
@@ -389,14 +398,13 @@ class CachedModel:
             source = self.model._achunks(messages, stop, config, **kwargs)
             received: list[AIMessageChunk] = []
             async for chunk in source:
-                if call.key is not None:
-                    received.append(chunk)
-                if call.claim is None:
+                if call.key is None:
                     yield version(chunk)
                     continue
-                call.claim.reader_since = monotonic()
+                received.append(chunk)
+                call.mark_reader(monotonic())
                 yield version(chunk)
-                call.claim.reader_since = None
+                call.mark_reader(None)
             if received:
                 await _adrive(_stored(call, result_of_stream(received)))
         finally:

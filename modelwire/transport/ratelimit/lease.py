@@ -329,6 +329,8 @@ class _LeasedRate(RateEstimate):
 
     def __init__(self, lease: Lease, now: float) -> None:
         super().__init__(now)
+        # A process has no burst of its own: the server gives the first slots of the ramp to the whole fleet.
+        self.level = 0.0
         self.lease = lease
         self.slots: deque[float] = deque()
         # The number of requests that were ever answered.

@@ -683,12 +683,91 @@ def test_a_stream_waits_for_the_same_call_in_flight(colour: Any, cache: InMemory
     finish([*threads, opener])
 
 
-def test_nobody_waits_for_a_stream(cache: InMemoryCache) -> None:
+def test_nobody_waits_for_a_stream_of_the_same_thread(cache: InMemoryCache) -> None:
     model = answers("abc", "def", cache=cache)
     stream = model.stream("q")
     assert next(stream).content == "a"
     assert model.invoke("q").content == "def"
     stream.close()  # type: ignore[attr-defined]
+
+
+def streamed(model: BaseChatModel) -> str:
+    return "".join(str(chunk.content) for chunk in model.stream("q"))
+
+
+async def astreamed(model: BaseChatModel) -> str:
+    return "".join([str(chunk.content) async for chunk in model.astream("q")])
+
+
+def test_threads_that_stream_the_same_share_one_call(cache: InMemoryCache) -> None:
+    model = gate(cache)
+    threads, results = in_threads(6, lambda: streamed(model))
+    more, answered = in_threads(2, lambda: model.invoke("q").content)
+    until(followers(7))
+    model.gate.set()
+    finish(threads + more)
+    assert results + answered == ["answer 1"] * 8
+    assert len(model.came) == 1
+
+
+def test_tasks_that_stream_the_same_share_one_call(cache: InMemoryCache) -> None:
+    async def ask() -> list[str]:
+        model = gate(cache)
+        calls = [asyncio.create_task(astreamed(model)) for _ in range(8)]
+        await asyncio.sleep(0.02)
+        model.gate.set()
+        found = await asyncio.gather(*calls)
+        assert len(model.came) == 1
+        return found
+
+    assert asyncio.run(ask()) == ["answer 1"] * 8
+
+
+def test_when_the_first_stream_fails_the_next_one_goes_on(cache: InMemoryCache) -> None:
+    model = gate(cache, fail=[ServerError("down")])
+    threads, results = in_threads(5, lambda: streamed(model))
+    until(followers(4))
+    model.gate.set()
+    finish(threads)
+    assert sorted(str(result) for result in results) == ["answer 2"] * 4 + ["down"]
+    assert len(model.came) == 2
+
+
+def test_when_the_first_stream_is_left_the_next_one_goes_on(cache: InMemoryCache) -> None:
+    async def ask() -> list[str]:
+        model = answers("abc", "def", "ghi", cache=cache)
+        first: Any = model.astream("q")
+        assert (await anext(first)).content == "a"
+        others = [asyncio.create_task(astreamed(model)) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        await first.aclose()
+        return await asyncio.gather(*others)
+
+    assert asyncio.run(ask()) == ["def"] * 3
+
+
+def test_nobody_waits_long_for_a_reader_that_has_stopped(
+    colour: Any, cache: InMemoryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelwire.adapters.model.coalescing._READER_S", 0.1)
+    model = answers("abc", "def", "ghi", cache=cache)
+
+    def ask() -> list[str]:
+        first = model.stream("q")
+        assert next(first).content == "a"
+        threads, results = in_threads(3, lambda: streamed(model))
+        finish(threads)
+        assert "".join(str(chunk.content) for chunk in first) == "bc"
+        return results
+
+    async def aask() -> list[str]:
+        first = model.astream("q")
+        assert (await anext(first)).content == "a"
+        found = await asyncio.gather(*(astreamed(model) for _ in range(3)))
+        assert "".join([str(chunk.content) async for chunk in first]) == "bc"
+        return found
+
+    assert colour.run(ask, aask) == ["def"] * 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
