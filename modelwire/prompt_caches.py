@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from modelwire.context_items import adding
 from modelwire.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Watch:
         return "\n".join(map(str, self.breaks)) or "No prompt cache was broken."
 
 
-# Calls of this context are compared with these prompts, even without `prompt_cache`.
-WATCHING: ContextVar[PromptMemory | None] = ContextVar("modelwire_prompt_watch", default=None)
+# Calls of this context are compared with the last of these prompt memories, even without `prompt_cache`.
+WATCHING: ContextVar[tuple[PromptMemory, ...]] = ContextVar("modelwire_prompt_watch", default=())
 # Each break in this context is added to these lists, which belong to `watch()` and `track()` blocks.
 BREAKS: ContextVar[tuple[list[CacheBreak], ...]] = ContextVar("modelwire_cache_breaks", default=())
 
@@ -79,12 +80,8 @@ def watch() -> Iterator[Watch]:
     from modelwire.adapters.model.prompt_prefixes import PromptMemory
 
     watched = Watch()
-    token = WATCHING.set(PromptMemory())
-    try:
-        with listing(watched.breaks):
-            yield watched
-    finally:
-        WATCHING.reset(token)
+    with adding(WATCHING, PromptMemory()), listing(watched.breaks):
+        yield watched
 
 
 def close() -> None:
@@ -94,11 +91,6 @@ def close() -> None:
         stored.close()
 
 
-@contextmanager
-def listing(breaks: list[CacheBreak]) -> Iterator[None]:
+def listing(breaks: list[CacheBreak]) -> AbstractContextManager[None]:
     """Add the breaks of calls inside the block to the list `breaks`, up to 1,000 of them."""
-    token = BREAKS.set((*BREAKS.get(), breaks))
-    try:
-        yield
-    finally:
-        BREAKS.reset(token)
+    return adding(BREAKS, breaks)

@@ -19,6 +19,7 @@ from support.parsed import MODULES, PACKAGE, nodes, parsed
 LAW: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "aliases": (set(), set()),
+    "context_items": (set(), set()),
     "lazy": (set(), set()),
     "records": (set(), set()),
     "forks": (set(), set()),
@@ -242,6 +243,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
 }
 FREE = (
     "aliases",
+    "context_items",
     "forks",
     "lazy",
     "records",

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelwire.aliases import Values
+from modelwire.context_items import adding
 from modelwire.errors import InvalidArgument
 from modelwire.records import NamedTuple
 
@@ -65,11 +66,8 @@ _added: ContextVar[tuple[Any, ...]] = ContextVar("modelwire_added_handlers", def
 def adding_handler(handler: Handler) -> Iterator[Handler]:
     """Add `handler` to every run that starts inside the block, also in tasks that the block starts."""
     register_configure_hook(_added, inheritable=True)
-    token = _added.set((*_added.get(), handler))
-    try:
+    with adding(_added, handler):
         yield handler
-    finally:
-        _added.reset(token)
 
 
 def listening(config: Values | None) -> bool:

@@ -92,10 +92,7 @@ class RowCalls:
     async def ask(self, values: Any) -> Outcome:
         """Call the chain for the values of a row, whether or not an equal row has an answer."""
         filled = self.work.filled(values)
-        if self._warmup.is_on:
-            ask = partial(self.caller.ask, filled)
-            about, failure_scope = await self._warmup.call(values, ask)
-        else:
-            about, failure_scope = await self.caller.ask(filled)
+        ask = partial(self.caller.ask, filled)
+        about, failure_scope = await self._warmup.call(values, ask)
         self._failures.note(about, failure_scope)
         return about, failure_scope

@@ -30,7 +30,7 @@ class Deployment:
         self.model = model
         self.weight = weight
         # True for a model that sends requests, and False for one that is a class of the program.
-        self.has_exchanges = hasattr(model, "build_request")
+        self.sends_requests = hasattr(model, "build_request")
         self.health = Health()
         self.times = Times()
         self.in_flight = 0

@@ -152,7 +152,10 @@ class Health:
             return
         is_probe = self._probed_at is not None and started >= self._probed_at
         self._failures += is_first
-        self._pauses -= is_probe and not is_first
+        if is_probe and not is_first:
+            self._pauses -= (
+                1  # `_leave` adds it again, so the next pause is as long as the last one.
+            )
         if is_probe or (is_first and self._failures >= _FAILURES_TO_LEAVE):
             self._leave(now, _FAILED_FIRST_S, _FAILED_MOST_S)
 

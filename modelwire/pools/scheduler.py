@@ -427,8 +427,9 @@ class PoolCall(RoutedCall):
     def answered(self, now: float) -> None:
         """Called when the deployment has answered. An answer from its model's cache shows nothing of it."""
         scheduler = self.scheduler
-        if self.deployment is not None and self.deployment.has_exchanges and not self.has_exchange:
-            self.leave(now)
+        deployment = self.deployment
+        if deployment is not None and deployment.sends_requests and not self.has_exchange:
+            self.leave(now)  # The answer is from the cache of the deployment's model.
             return
         elapsed_s = now - self.started
         with scheduler.lock:

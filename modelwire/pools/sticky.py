@@ -29,13 +29,7 @@ _COLD_MOST_S = 30.0
 
 def chars_of(messages: Sequence[Any]) -> int:
     """Return the length of all texts in the messages."""
-    chars = 0
-    for message in messages:
-        content = message.content
-        if content.__class__ is not str:
-            content = _text_of(content)
-        chars += len(content)
-    return chars
+    return sum(len(_text_of(message.content)) for message in messages)
 
 
 def prefix_of(
@@ -45,14 +39,12 @@ def prefix_of(
 
     `bound` identifies the tools and other arguments that every call has, which have so many characters.
     """
-    texts: list[Any] = []
+    texts: list[str] = []
     chars = bound_chars
     for message in messages:
-        content = message.content
-        if content.__class__ is not str:
-            content = _text_of(content)
-        texts.append(content)
-        chars += len(content)
+        text = _text_of(message.content)
+        texts.append(text)
+        chars += len(text)
         if message.type == "human":
             break
     if chars < LEAST_CHARS:
@@ -60,9 +52,12 @@ def prefix_of(
     return hash((bound, *texts)), chars
 
 
-def _text_of(blocks: Any) -> str:
+def _text_of(content: Any) -> str:
+    """Return a message's content as one text; a block without a text counts as its type."""
+    if isinstance(content, str):
+        return content
     texts: list[str] = []
-    for block in blocks:
+    for block in content:
         if not isinstance(block, str):
             block = str(block.get("text", block.get("type")))
         texts.append(block)

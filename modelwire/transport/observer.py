@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from modelwire.context_items import adding
+
 if TYPE_CHECKING:
     from modelwire.adapters.model.run import StartedCall
     from modelwire.errors import Attempt
@@ -86,8 +88,5 @@ def observing(observer: CallObserver, *, everywhere: bool = False) -> Iterator[N
         finally:
             OBSERVERS_EVERYWHERE.remove(observer)
         return
-    token = OBSERVERS_IN_CONTEXT.set((*OBSERVERS_IN_CONTEXT.get(), observer))
-    try:
+    with adding(OBSERVERS_IN_CONTEXT, observer):
         yield
-    finally:
-        OBSERVERS_IN_CONTEXT.reset(token)

@@ -183,45 +183,45 @@ def test_in_an_outage_of_all_a_call_waits_until_max_wait_and_sends_few_requests(
     scheduler = scheduler_of(3, max_wait=60.0)
     for position in range(3):
         answer_one(scheduler, position, 0.0)
-    call = PoolCall(scheduler, 1.0)
-    now = 1.0
-    sent = 0
-    with pytest.raises(AllDeploymentsFailed):
-        while True:
-            if call.poll(now) is None:
-                now += max(call.wait_s, 0.001)
-                continue
-            sent += 1
-            call.failed(now, failed(ServerError("no")))
+    now, sent = end_of(PoolCall(scheduler, 1.0), lambda *_: ServerError("no"))
     assert 55 < now < 75
     assert sent <= 3 * 13
 
 
-def ends_at(call: PoolCall, answers: Callable[[Deployment], ModelwireError]) -> float:
-    """Return when the call ends with an error; each deployment answers it with an error at once."""
+def end_of(
+    call: PoolCall, answers: Callable[[Deployment, float], ModelwireError]
+) -> tuple[float, int]:
+    """Return when the call that began at 1.0 ends with an error, and how many requests it has sent.
+
+    Each deployment answers a request at once, with the error that `answers` returns for it and the time.
+    """
     now = 1.0
+    sent = 0
     with pytest.raises(AllDeploymentsFailed):
         while now < 1000:
             deployment = call.poll(now)
             if deployment is None:
                 now += max(call.wait_s, 0.001)
             else:
-                call.failed(now, failed(answers(deployment)))
-    return now
+                sent += 1
+                call.failed(now, failed(answers(deployment, now)))
+    return now, sent
 
 
 def test_a_call_that_one_deployment_rejects_and_another_fails_ends_after_max_wait() -> None:
     scheduler = scheduler_of(2, max_wait=60.0)
 
-    def error_of(deployment: Deployment) -> ModelwireError:
+    def error_of(deployment: Deployment, now: float) -> ModelwireError:
         return PermissionDenied("no") if deployment.name == "a" else ServerError("no")
 
-    assert 55 < ends_at(PoolCall(scheduler, 1.0), error_of) < 75
+    ended, _ = end_of(PoolCall(scheduler, 1.0), error_of)
+    assert 55 < ended < 75
 
 
 def test_one_call_alone_takes_no_deployment_out() -> None:
     scheduler = scheduler_of(2)
-    assert ends_at(PoolCall(scheduler, 1.0), lambda _: ServerError("no")) > 55
+    ended, _ = end_of(PoolCall(scheduler, 1.0), lambda *_: ServerError("no"))
+    assert ended > 55
     assert not any(one.health.is_out for one in scheduler.deployments)
 
 
@@ -258,33 +258,18 @@ def test_a_probe_that_has_failed_before_makes_the_pause_no_longer() -> None:
 
 def test_a_call_fails_soon_that_alone_fails_while_others_are_answered() -> None:
     scheduler = scheduler_of(2)
-    call = PoolCall(scheduler, 1.0)
-    now = 1.0
-    sent = 0
-    with pytest.raises(AllDeploymentsFailed):
-        while True:
-            deployment = call.poll(now)
-            if deployment is None:
-                now += max(call.wait_s, 0.001)
-                continue
-            sent += 1
-            answer_one(scheduler, deployment.position, now)
-            call.failed(now, failed(ServerError("no")))
+
+    def error_of(deployment: Deployment, now: float) -> ModelwireError:
+        answer_one(scheduler, deployment.position, now)
+        return ServerError("no")
+
+    _, sent = end_of(PoolCall(scheduler, 1.0), error_of)
     assert sent == 4 + 2
 
 
 def test_answers_that_cannot_be_decoded_are_not_asked_for_again_and_again() -> None:
     scheduler = scheduler_of(2)
-    call = PoolCall(scheduler, 1.0)
-    now = 1.0
-    sent = 0
-    with pytest.raises(AllDeploymentsFailed):
-        while True:
-            if call.poll(now) is None:
-                now += max(call.wait_s, 0.001)
-                continue
-            sent += 1
-            call.failed(now, failed(MalformedResponse("no")))
+    _, sent = end_of(PoolCall(scheduler, 1.0), lambda *_: MalformedResponse("no"))
     assert sent == 4
 
 
@@ -510,7 +495,8 @@ def test_the_last_row_of_a_batch_ends_though_it_always_fails() -> None:
     for position in range(2):
         answer_one(scheduler, position, 0.0)
     row = PoolCall(scheduler, 1.0, patient=True)
-    assert 55 < ends_at(row, lambda _: ServerError("no")) < 75
+    ended, _ = end_of(row, lambda *_: ServerError("no"))
+    assert 55 < ended < 75
 
 
 def test_rows_wait_ten_minutes_for_deployments_that_are_down() -> None:
@@ -521,7 +507,8 @@ def test_rows_wait_ten_minutes_for_deployments_that_are_down() -> None:
         row.place(scheduler.deployments[0], 1.0)
     for row in rows:
         row.failed(1.0, failed(ServerError("no")))
-    assert 590 < ends_at(rows[0], lambda _: ServerError("no")) < 620
+    ended, _ = end_of(rows[0], lambda *_: ServerError("no"))
+    assert 590 < ended < 620
 
 
 def test_many_calls_that_only_one_deployment_may_take_hold_up_no_other() -> None:

@@ -121,7 +121,7 @@ class _Call:
         return self.look_up()
 
     def release(self) -> None:
-        """Let equal calls go on, here and in other processes, if they still wait for this one."""
+        """End the wait of equal calls for this one, here and in other processes."""
         if self.pending is not None:
             self.pending.resolve()
         if self.claim is not None:

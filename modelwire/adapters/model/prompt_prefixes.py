@@ -181,7 +181,7 @@ OF_PROCESS = PromptMemory()
 
 def note(request: WireRequest, messages: Sequence[BaseMessage], wire: str) -> None:
     """Compare a call with those before it in its `watch()` block, or in this process."""
-    memory = WATCHING.get() or OF_PROCESS
+    memory = (OF_PROCESS, *WATCHING.get())[-1]
     memory.note(f"{request.model}", messages, request.body, wire)
 
 

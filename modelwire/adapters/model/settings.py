@@ -134,7 +134,7 @@ class WireSettings(BaseChatModel):
     """HTTP headers of every request."""
 
     streaming: bool = False
-    """Let `invoke` read its answer from a stream; the keyword `stream` of a call wins."""
+    """Whether `invoke` reads its answer from a stream; the keyword `stream` of a call wins."""
     timeout: float | None = None
     """Seconds of silence allowed in one attempt: until the first byte, and between two bytes (600 if unset). To limit a
     whole call, use `config={"timeout": s}`."""

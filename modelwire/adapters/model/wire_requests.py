@@ -59,7 +59,7 @@ class RequestBuilder(NamedTuple):
         if request.left_out:
             self._warn_of(dict.fromkeys(request.left_out))
         is_cached = model.prompt_cache or "prompt_cache" in self.kwargs
-        if is_cached or WATCHING.get() is not None:
+        if is_cached or WATCHING.get():
             self._ask_prompt_cache(request, codec.provider, getattr(codec, "wire", ""))
         if model.client is not None or model.async_client is not None:
             model._sdk().direct(request)
@@ -76,7 +76,7 @@ class RequestBuilder(NamedTuple):
         from modelwire.adapters.model.prompt_caching import ask_prompt_cache
 
         wanted = self.kwargs.get("prompt_cache", self.model.prompt_cache)
-        if self.is_sent and (wanted or WATCHING.get() is not None):
+        if self.is_sent and (wanted or WATCHING.get()):
             from modelwire.adapters.model.prompt_prefixes import note
 
             note(request, self.messages, wire)

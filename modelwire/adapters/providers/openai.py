@@ -117,7 +117,7 @@ class ChatOpenAI(HTTPChatModel):
     service_tier: str | None = None
     """Class of service: "auto", "default", "flex", "priority"."""
     store: bool | None = None
-    """Let OpenAI store the answer."""
+    """Whether OpenAI stores the answer."""
     user: str | None = None
     """An id of your user, by which the provider can recognise abuse."""
     stream_usage: bool = True

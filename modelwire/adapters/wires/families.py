@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelwire.adapters.wires.wire import loaded
 
@@ -79,8 +79,10 @@ class ModelFamilies(NamedTuple):
 def fit_at(reference: str) -> Callable[[ParameterAdaptation, Family | None, Service | None], None]:
     """Return a function that calls the one at `module:name`, whose module is imported by the first call."""
 
-    def fit(*arguments: Any) -> None:
-        loaded(reference)(*arguments)
+    def fit(
+        adaptation: ParameterAdaptation, family: Family | None, service: Service | None
+    ) -> None:
+        loaded(reference)(adaptation, family, service)
 
     return fit
 

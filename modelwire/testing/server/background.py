@@ -46,7 +46,7 @@ class BackgroundDesk:
         return reply
 
     def finish(self, id: str) -> None:
-        """Let the next poll find the answer finished."""
+        """Make the answer finished from the next poll on."""
         self._responses[id].polls = 0
 
     def handle(self, request: SeenRequest, path: str) -> Reply | None:

@@ -31,6 +31,7 @@ def other_reply(request: SeenRequest, path: str) -> Reply:
     for end, name in _COUNTS.items():
         if path.endswith(end):
             counted = name
+            break
     method = request.method
     if method == "POST" and counted is not None:
         # Tokens are counted by bytes, as for the rate limits.

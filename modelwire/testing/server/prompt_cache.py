@@ -138,7 +138,7 @@ class PromptCache:
         """Store the prefixes that a request writes. Later requests find them from `ready_s` on."""
         for place in cached.places:
             digest = place.digest
-            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", 300.0)
+            lifetime_s = _LIFETIMES_S.get(place.lifetime or "5m", _LIFETIMES_S["5m"])
             known_from, ends_s = self._prefixes.pop(digest, (ready_s, 0.0))
             if ends_s < ready_s:
                 known_from = ready_s  # The earlier entry has expired.
