@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -327,15 +326,16 @@ def test_doctor_shows_keys_and_proxies_masked(
 
 
 def test_doctor_tries_the_way_to_a_provider(
-    run: Callable[..., Any], provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any],
+    provider: ProviderServer,
+    monkeypatch: pytest.MonkeyPatch,
+    refusing_port: int,
 ) -> None:
     done = run("doctor", "openai")
     assert done.code == 0
     assert f"{provider.base_url_for('openai')} answers (status " in done.out
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/v1")
-        done = run("doctor", "openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{refusing_port}/v1")
+    done = run("doctor", "openai")
     assert done.code == 1
     assert "cannot be reached: ConnectError" in done.out
     assert run("doctor", "opnai").code == 2

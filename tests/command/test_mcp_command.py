@@ -153,7 +153,7 @@ def test_a_form_is_questions_on_a_terminal(server: str, tmp_path: Path) -> None:
     assert "Who travels?" in shown
     assert "name (text): " in shown
     assert "days (a whole number, may be empty) [3]: " in shown
-    assert "`class` is one of first, second" in shown
+    assert "`class` must be one of first, second" in shown
 
 
 @pytest.mark.long

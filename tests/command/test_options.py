@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,29 +262,27 @@ def test_arguments_of_python_become_options() -> None:
 
 
 @pytest.mark.long
-def test_a_long_silence_says_what_it_waits_for() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        place = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "modelwire.cli",
-                "ask",
-                "hi",
-                "-m",
-                "openai:m",
-                "-p",
-                "max_retries=5",
-            ],
-            env={**os.environ, "PYTHONPATH": ROOT, "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": place},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+def test_a_long_silence_says_what_it_waits_for(refusing_port: int) -> None:
+    place = f"http://127.0.0.1:{refusing_port}/v1"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "modelwire.cli",
+            "ask",
+            "hi",
+            "-m",
+            "openai:m",
+            "-p",
+            "max_retries=5",
+        ],
+        env={**os.environ, "PYTHONPATH": ROOT, "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": place},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith("Still waiting for openai:m: the request failed ")

@@ -120,12 +120,11 @@ def test_http_that_is_legal_and_rare_is_read(
 # ---------------------------------------------------------------- no connection
 
 
-def test_n1_a_refused_connection_is_tried_five_times_and_names_host_and_port(colour: Any) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1:{port}") as caught:
-            colour.invoke(model_at(f"http://127.0.0.1:{port}/v1"), "hi")
+def test_n1_a_refused_connection_is_tried_five_times_and_names_host_and_port(
+    colour: Any, refusing_port: int
+) -> None:
+    with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1:{refusing_port}") as caught:
+        colour.invoke(model_at(f"http://127.0.0.1:{refusing_port}/v1"), "hi")
     assert len(caught.value.attempts) == 5
     assert KEY not in str(caught.value)
     assert caught.value.maybe_billed_attempts == 0

@@ -428,10 +428,13 @@ def no_tls() -> Iterator[str]:
 
 
 def test_a_refused_connection_and_a_deadline_show_no_secret(
-    colour: SyncColour | AsyncColour, raw_server: Any, no_tls: str, observe: Observe
+    colour: SyncColour | AsyncColour,
+    raw_server: Any,
+    no_tls: str,
+    observe: Observe,
+    refusing_port: int,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    closed = f"http://127.0.0.1:{refusing_port}/v1"
     silent = raw_server([[1.0]], repeat=True)
     for url, config, kind in (
         (closed, None, WireError),

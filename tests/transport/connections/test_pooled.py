@@ -120,12 +120,6 @@ def reset(peer: socket.socket) -> None:
     peer.close()
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 # ---------------------------------------------------------------- answers
 
 
@@ -169,10 +163,11 @@ def test_bad_luck_on_the_wire_is_retried_and_the_caller_sees_one_answer(
     assert len(server.requests) == 2
 
 
-def test_a_refused_connection_names_host_and_port_and_never_the_key(caller: Caller) -> None:
-    port = free_port()
-    with pytest.raises(ConnectFailed, match=f"127.0.0.1:{port}") as caught:
-        caller.call(exchange(f"http://user:pass@127.0.0.1:{port}/v1?api-key=hidden"))
+def test_a_refused_connection_names_host_and_port_and_never_the_key(
+    caller: Caller, refusing_port: int
+) -> None:
+    with pytest.raises(ConnectFailed, match=f"127.0.0.1:{refusing_port}") as caught:
+        caller.call(exchange(f"http://user:pass@127.0.0.1:{refusing_port}/v1?api-key=hidden"))
     assert len(caught.value.attempts) == 3
     assert not any(word in str(caught.value) for word in ("secret-canary", "pass", "hidden"))
 
@@ -259,11 +254,9 @@ def test_a_call_under_tls_asks_the_proxy_for_a_way_through(
 
 @pytest.mark.usefixtures("clients_made_anew")
 def test_a_proxy_that_cannot_be_reached_is_named_and_tried_again(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, refusing_port: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    monkeypatch.setenv("ALL_PROXY", f"http://me:secret-pw@127.0.0.1:{port}")
+    monkeypatch.setenv("ALL_PROXY", f"http://me:secret-pw@127.0.0.1:{refusing_port}")
     with pytest.raises(ConnectFailed, match=r"The proxy .* cannot be reached") as caught:
         caller.call(exchange("https://a.example/v1", policy=RetryPolicy(max_retries=1)))
     assert len(caught.value.attempts) == 2
