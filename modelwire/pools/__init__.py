@@ -1,7 +1,8 @@
 """One chat model made of several deployments: `pool(...)`.
 
 `choice.py` decides where a call goes, `health.py` which deployments are out, `sticky.py` where a prompt is warm,
-`hedging.py` when a second deployment is called; all of them are pure. `model.py` is the chat model.
+`hedging.py` when a second deployment is called; all of them are pure. `scheduler.py` has the queue, `call.py` the state
+of one call, `cached.py` finds its answer in the caches. `model.py` is the chat model.
 """
 
 from __future__ import annotations

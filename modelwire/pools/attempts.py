@@ -8,8 +8,8 @@ from modelwire.callbacks.hooks import listening
 from modelwire.runnables.config import changed
 
 if TYPE_CHECKING:
+    from modelwire.pools.call import PoolCall
     from modelwire.pools.deployment import Deployment
-    from modelwire.pools.scheduler import PoolCall
     from modelwire.runnables import RunnableConfig
 
 __all__ = ["config_of_attempt"]

@@ -23,8 +23,8 @@ from modelwire.transport.ratelimit.admission import ROUTED_CALL
 
 if TYPE_CHECKING:
     from modelwire.messages import BaseMessage
+    from modelwire.pools.call import PoolCall
     from modelwire.pools.model import PoolChatModel
-    from modelwire.pools.scheduler import PoolCall
     from modelwire.runnables import RunnableConfig
 
 __all__ = ["HedgedAnswer", "HedgedStream", "chunks_on_loop", "on_loop"]
@@ -84,7 +84,7 @@ class HedgedAnswer:
 
     async def _first(self) -> tuple[_Entry, Any]:
         """Return the call that answers first, and its answer or first chunk."""
-        call = self.model._call(self.messages, stream=self.is_stream)
+        call = self.model._call(self.messages, self.kwargs, stream=self.is_stream)
         running: list[_Entry] = []
         found = None
         try:

@@ -1,7 +1,8 @@
 """`PoolChatModel`: a chat model whose calls go to one of several deployments.
 
-A call is a call of one deployment's own model, with its limiter, cache, observers and handlers; the pool decides which
-one, and what happens when it fails (`scheduler.py`). The sync and the async methods only wait, call and report.
+A call is a call of one deployment's own model, with its limiter, cache, observers and handlers. The pool decides which
+one (`scheduler.py`), and what happens when it fails (`call.py`). The sync and the async methods only wait, call and
+report.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from modelwire.adapters.model.results import result_of
 from modelwire.adapters.model.structured_output import structured_by_members
 from modelwire.messages import AIMessage, AIMessageChunk, BaseMessage
 from modelwire.outputs import LLMResult
+from modelwire.pools import cached
 from modelwire.pools.attempts import config_of_attempt
+from modelwire.pools.call import PoolCall
 from modelwire.pools.limits import PoolLimits
-from modelwire.pools.scheduler import PoolCall, Scheduler
+from modelwire.pools.scheduler import Scheduler
 from modelwire.pools.sticky import LEAST_CHARS, chars_of, prefix_of
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.config import in_batch, merge_configs, settled
@@ -33,8 +36,9 @@ from modelwire.transport.ratelimit.waiting import await_wake, wait_for_wake
 from modelwire.transport.wire import hide_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from modelwire.adapters.model.cache import CacheEntry
     from modelwire.outputs import ChatResult
     from modelwire.pools import hedged
     from modelwire.pools.deployment import Deployment
@@ -114,10 +118,12 @@ class PoolChatModel(BaseChatModel):
     def _call(
         self,
         messages: str | Sequence[BaseMessage],
+        kwargs: dict[str, Any] | None = None,
         *,
         stream: bool,
         shut: frozenset[int] = frozenset(),
     ) -> PoolCall:
+        """Return a call with these arguments; without `kwargs` no cache is searched for its answer."""
         scheduler: Scheduler = self.scheduler
         prefix = None
         chars = self.bound_chars
@@ -127,6 +133,9 @@ class PoolChatModel(BaseChatModel):
             chars += chars_of(messages)
             if scheduler.sticky and chars >= LEAST_CHARS:
                 prefix = prefix_of(messages, self.bound_hash, self.bound_chars)
+        entries: Mapping[int, CacheEntry] = {}
+        if kwargs is not None and cached.are_cached(scheduler.deployments):
+            entries = cached.entries_of(self.runnables, self._messages(messages), kwargs)
         return PoolCall(
             scheduler,
             monotonic(),
@@ -135,6 +144,7 @@ class PoolChatModel(BaseChatModel):
             patient=in_batch.get(),
             stream=stream,
             shut=shut,
+            entries=entries,
         )
 
     def _runnable(self, deployment: Deployment) -> Any:
@@ -148,18 +158,26 @@ class PoolChatModel(BaseChatModel):
 
     def _placed(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
+        if call.entries:
+            call.home = cached.find(call.entries)
         while (deployment := call.poll(monotonic())) is None:
             check(deadline, self)
             if call.waiter is not None:
                 wait_for_wake(call.waiter, _within(call.wait_s, deadline))
+            if call.entries and call.deployment is not None:
+                call.home = cached.find(call.entries)
         return deployment
 
     async def _aplaced(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
+        if call.entries:
+            call.home = await cached.afind(call.entries)
         while (deployment := call.poll(monotonic())) is None:
             check(deadline, self)
             if call.waiter is not None:
                 await await_wake(call.waiter, _within(call.wait_s, deadline))
+            if call.entries and call.deployment is not None:
+                call.home = await cached.afind(call.entries)
         return deployment
 
     def invoke(
@@ -178,7 +196,7 @@ class PoolChatModel(BaseChatModel):
             return cast(
                 "AIMessage", hedged.on_loop(lambda: self.ainvoke(messages, config, **kwargs))
             )
-        call = self._call(messages, stream=False)
+        call = self._call(messages, kwargs, stream=False)
         try:
             while True:
                 deployment = self._placed(call, config)
@@ -213,7 +231,7 @@ class PoolChatModel(BaseChatModel):
         if self._scheduler.hedges.after is not None:
             one = hedged.HedgedAnswer(self, messages, config, kwargs)
             return cast("AIMessage", await one.value())
-        call = self._call(messages, stream=False)
+        call = self._call(messages, kwargs, stream=False)
         try:
             while True:
                 deployment = await self._aplaced(call, config)
@@ -252,7 +270,7 @@ class PoolChatModel(BaseChatModel):
     def _pool_stream(
         self, messages: Any, config: RunnableConfig, kwargs: dict[str, Any]
     ) -> Iterator[AIMessageChunk]:
-        call = self._call(messages, stream=True)
+        call = self._call(messages, kwargs, stream=True)
         chunks: Any = None
         try:
             while True:
@@ -310,7 +328,7 @@ class PoolChatModel(BaseChatModel):
     async def _pool_astream(
         self, messages: Any, config: RunnableConfig, kwargs: dict[str, Any]
     ) -> AsyncIterator[AIMessageChunk]:
-        call = self._call(messages, stream=True)
+        call = self._call(messages, kwargs, stream=True)
         chunks: Any = None
         try:
             while True:

@@ -37,9 +37,10 @@ from modelwire.errors import (
 )
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage
 from modelwire.pools import PoolChatModel
+from modelwire.pools.call import PoolCall
 from modelwire.pools.deployment import Deployment
 from modelwire.pools.health import Health
-from modelwire.pools.scheduler import PoolCall, Scheduler
+from modelwire.pools.scheduler import Scheduler
 from modelwire.testing import GenericFakeChatModel
 from modelwire.transport.call import call_flow
 from modelwire.transport.ratelimit.admission import Admission, RoutedCall

@@ -24,11 +24,12 @@ from modelwire.errors import (
     Timeout,
 )
 from modelwire.messages import AIMessage, HumanMessage, SystemMessage
+from modelwire.pools.call import PoolCall
 from modelwire.pools.choice import Candidate, Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import Deployment
 from modelwire.pools.health import Health, Verdict, verdict_of
 from modelwire.pools.hedging import HedgeBudget
-from modelwire.pools.scheduler import PoolCall, Scheduler, _medians
+from modelwire.pools.scheduler import Scheduler, _medians
 from modelwire.pools.sticky import StickyTable, cold_s, prefix_of
 from modelwire.pools.times import Times
 from modelwire.transport.ratelimit.admission import Admission

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from modelwire.errors import ServerError
+from modelwire.pools.call import PoolCall
 from modelwire.pools.deployment import Deployment
-from modelwire.pools.scheduler import PoolCall, Scheduler
+from modelwire.pools.scheduler import Scheduler
 
 
 def failed(scheduler: Scheduler, position: int, now: float) -> None:

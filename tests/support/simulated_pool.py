@@ -28,8 +28,9 @@ from support.simulated_provider import (
 from support.word_exchange import word_exchange
 
 from modelwire.errors import ChatError
+from modelwire.pools.call import PoolCall
 from modelwire.pools.deployment import Deployment
-from modelwire.pools.scheduler import PoolCall, Scheduler
+from modelwire.pools.scheduler import Scheduler
 from modelwire.transport.call import call_flow
 from modelwire.transport.ratelimit.limiter import AdaptiveRateLimiter
 from modelwire.transport.retry import RetryPolicy

@@ -426,12 +426,38 @@ def cached_answer(
     kwargs: Arguments,
 ) -> AIMessage | None:
     """Return the cached answer for a call, None if there is none; the call is not made."""
+    entry = entry_of(model, messages, stop, kwargs)
+    kept = None if entry is None else _kept(entry.cache.lookup(*entry.key))
+    return None if kept is None else only_message(_versioned(model, _hit(kept)))
+
+
+class CacheEntry(NamedTuple):
+    """The cache of a call's model, and the key under which it has the answer, or will have it."""
+
+    cache: BaseCache
+    key: tuple[str, str]
+
+    def has_answer(self) -> bool:
+        """Return whether the cache has an answer that the call would take."""
+        return _kept(self.cache.lookup(*self.key)) is not None
+
+    async def ahas_answer(self) -> bool:
+        """Return whether the cache has an answer that the call would take."""
+        return _kept(await self.cache.alookup(*self.key)) is not None
+
+
+def entry_of(
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    stop: Stop,
+    kwargs: Arguments,
+) -> CacheEntry | None:
+    """Return where a cache has the answer of a call; None if it is not cached."""
     cache = _cache_of(model)
     key = None if cache is None else model._cache_key(messages, stop, kwargs)
     if cache is None or key is None:
         return None
-    kept = _kept(cache.lookup(*key))
-    return None if kept is None else only_message(_versioned(model, _hit(kept)))
+    return CacheEntry(cache, key)
 
 
 def _cache_of(model: BaseChatModel) -> BaseCache | None:

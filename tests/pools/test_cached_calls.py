@@ -1,0 +1,293 @@
+"""The caches of a pool's models are one: what one deployment has answered is not asked of another, nor waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from modelwire import pool
+from modelwire.adapters import ChatOpenAI
+from modelwire.adapters.model.cache import CacheEntry
+from modelwire.caches import BaseCache, InMemoryCache
+from modelwire.callbacks import BaseCallbackHandler
+from modelwire.errors import AllDeploymentsFailed, ConnectFailed
+from modelwire.globals import set_llm_cache
+from modelwire.pools import PoolChatModel
+from modelwire.pools.call import PoolCall
+from modelwire.pools.deployment import Deployment
+from modelwire.pools.scheduler import Scheduler
+
+COUNT = 40
+
+
+class Provider(ThreadingHTTPServer):
+    """Answers each prompt with its name, after `delay_s`; with 503 while it is down."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.name = name
+        self.delay_s = 0.0
+        self.status = 200
+        self.seen = 0
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def model(self, **options: Any) -> ChatOpenAI:
+        url = f"http://127.0.0.1:{self.server_port}/v1"
+        return ChatOpenAI(model="m", base_url=url, **{"api_key": "k", **options})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Provider
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.seen += 1
+        time.sleep(self.server.delay_s)
+        message = {"role": "assistant", "content": self.server.name}
+        choice: Any = {"index": 0, "finish_reason": "stop", "message": message, "delta": message}
+        text = json.dumps({"choices": [choice]})
+        if body.get("stream"):
+            text = f"data: {text}\n\ndata: [DONE]\n\n"
+        self.send_response(self.server.status)
+        kind = "text/event-stream" if body.get("stream") else "application/json"
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+Providers = Callable[[], dict[str, Provider]]
+
+
+@pytest.fixture
+def providers() -> Iterator[dict[str, Provider]]:
+    """Three providers, `a` to `c`."""
+    made = {name: Provider(name) for name in "abc"}
+    yield made
+    for one in made.values():
+        one.shutdown()
+        one.server_close()
+
+
+@pytest.fixture
+def everywhere() -> Iterator[BaseCache]:
+    """A cache for all models."""
+    cache = InMemoryCache()
+    set_llm_cache(cache)
+    yield cache
+    set_llm_cache(None)
+
+
+def pool_of(providers: dict[str, Provider], **options: Any) -> PoolChatModel:
+    return pool({name: one.model() for name, one in providers.items()}, **options)
+
+
+def seen_by(providers: dict[str, Provider]) -> int:
+    return sum(one.seen for one in providers.values())
+
+
+def answer(colour: Any, model: Any, question: str, *, way: str) -> str:
+    if way == "invoke":
+        text: str = colour.invoke(model, question).text
+        return text
+    return "".join(chunk.text for chunk in colour.stream(model, question))
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_an_answer_of_any_deployment_is_taken_from_the_cache(
+    providers: dict[str, Provider], colour: Any, way: str
+) -> None:
+    model = pool_of(providers)
+    questions = [f"question {number}" for number in range(COUNT)]
+    first = model.batch(questions, {"max_concurrency": 20})
+    assert all(one.seen for one in providers.values())
+    assert seen_by(providers) == COUNT
+    again = [answer(colour, model, question, way=way) for question in questions]
+    assert again == [message.text for message in first]
+    assert seen_by(providers) == COUNT
+
+
+def test_a_cached_answer_waits_for_no_outage_and_is_no_probe() -> None:
+    deployments = [
+        Deployment(name, ChatOpenAI(model="m", api_key="k", rate_limit=None)) for name in "ab"
+    ]
+    scheduler = Scheduler(deployments)
+    for one in deployments:
+        for _ in range(3):
+            one.health.failed(0.0, 0.0, ConnectFailed("no"))
+        scheduler.suspect(one, is_suspect=True)
+    waiting = PoolCall(scheduler, 0.0)
+    assert waiting.poll(0.0) is None
+    call = PoolCall(scheduler, 0.0, entries={1: CacheEntry(InMemoryCache(), ("hi", "m"))})
+    call.home = 1
+    assert call.poll(0.0) is deployments[1]
+    # Both deployments may still be probed: by the call that waits and by a new one.
+    probe = PoolCall(scheduler, 5.0).poll(5.0)
+    assert {probe, waiting.poll(5.0)} == set(deployments)
+    call.answered(5.0)
+    assert [one.in_flight for one in deployments] == [1, 1]
+    assert all(one.health.is_out for one in deployments)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_cached_answer_needs_no_key(providers: dict[str, Provider], colour: Any) -> None:
+    model = pool_of(providers)
+    known = colour.invoke(model, "known").text
+    for one in providers.values():
+        one.status = 401
+    with pytest.raises(AllDeploymentsFailed):
+        colour.invoke(model, "new")
+    assert colour.invoke(model, "known").text == known
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_equal_calls_at_the_same_time_are_one_request(
+    providers: dict[str, Provider], way: str
+) -> None:
+    for one in providers.values():
+        one.delay_s = 0.3
+    model = pool_of(providers)
+
+    async def ask(question: str) -> str:
+        if way == "invoke":
+            return (await model.ainvoke(question)).text
+        return "".join([chunk.text async for chunk in model.astream(question)])
+
+    async def ask_all() -> list[str]:
+        return await asyncio.gather(*(ask(question) for question in "xyzx" * 5))
+
+    answers = asyncio.run(ask_all())
+    assert len(answers) == 20
+    assert seen_by(providers) == 3
+    with ThreadPoolExecutor(8) as threads:
+        texts = {message.text for message in threads.map(model.invoke, ["other"] * 8)}
+    assert len(texts) == 1
+    assert seen_by(providers) == 4
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_equal_calls_that_wait_in_the_queue_are_one_request(providers: dict[str, Provider]) -> None:
+    model = pool({name: one.model(rpm=300) for name, one in providers.items()})
+
+    async def ask_all() -> list[Any]:
+        questions = [f"question {number}" for number in range(20)] + ["same"] * 12
+        return await asyncio.gather(*(model.ainvoke(question) for question in questions))
+
+    answers = [message.text for message in asyncio.run(ask_all())]
+    assert seen_by(providers) == 21
+    assert len(set(answers[20:])) == 1
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_failed_call_leads_no_other(providers: dict[str, Provider], colour: Any) -> None:
+    providers["a"].status = 500
+    model = pool_of(providers, prefer="first")
+    for question in "xyz":
+        assert colour.invoke(model, question).text == "b"
+    assert not model._scheduler.leaders
+    assert [one.in_flight for one in model._scheduler.deployments] == [0, 0, 0]
+
+
+def test_a_cache_of_one_deployment_is_that_of_the_pool_too(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    plain = providers["a"].model()
+    cached = providers["b"].model(cache=InMemoryCache())
+    model = pool({"a": plain, "b": cached}, prefer="first")
+    providers["a"].status = 503
+    assert colour.invoke(model, "hi").text == "b"
+    providers["a"].status = 200
+    assert colour.invoke(model, "hi").text == "b"
+    assert colour.invoke(model, "new").text == "a"
+    assert colour.invoke(model, "new").text == "a"
+    assert [providers[name].seen for name in "ab"] == [3, 1]
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_no_cache_is_searched_where_a_model_has_none(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    model = pool({name: one.model(cache=False) for name, one in providers.items()})
+    for _ in range(3):
+        colour.invoke(model, "hi")
+    assert seen_by(providers) == 3
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_tools_and_parameters_are_a_part_of_the_key(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    def look(place: str) -> str:
+        """Look there."""
+        return place
+
+    model = pool_of(providers)
+    with_tool = model.bind_tools([look])
+    for one in (model, with_tool, model.bind(temperature=0.5), with_tool.bind(stop=["x"])) * 3:
+        colour.invoke(one, "hi")
+    assert seen_by(providers) == 4
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_handler_hears_of_a_cached_answer_and_its_deployment(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    heard = []
+
+    class Handler(BaseCallbackHandler):
+        def on_chat_model_start(self, *args: Any, metadata: Any = None, **kwargs: Any) -> None:
+            heard.append(metadata["deployment"])
+
+    model = pool_of(providers)
+    said = colour.invoke(model, "hi").response_metadata["deployment"]
+    again = colour.invoke(model, "hi", {"callbacks": [Handler()]})
+    assert [again.response_metadata["deployment"]] == heard == [said]
+    assert again.usage_metadata is None or again.usage_metadata["total_cost"] == 0
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_cached_answers_are_no_part_of_weights_and_hedges(providers: dict[str, Provider]) -> None:
+    a, b = providers["a"].model(), providers["b"].model()
+    model = pool([(a, 3), (b, 1)])
+    model.invoke("hi")
+    for number in range(60):
+        model.invoke("hi")
+        if number % 5 == 0:
+            model.invoke(f"question {number}")
+    assert (providers["a"].seen, providers["b"].seen) == (10, 3)
+    hedged = pool({"a": a, "b": b}, hedge="p95")
+
+    async def read() -> None:
+        for _ in range(30):
+            assert [chunk.text async for chunk in hedged.astream("hi")]
+
+    asyncio.run(read())
+    assert hedged._scheduler.hedges.wait_s(stream=True) is None
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_hedged_pool_takes_cached_answers(providers: dict[str, Provider], colour: Any) -> None:
+    model = pool_of(providers, hedge=5.0)
+    questions = [f"question {number}" for number in range(COUNT)]
+    model.batch(questions, {"max_concurrency": 20})
+    for question in questions:
+        colour.invoke(model, question)
+        assert list(colour.stream(model, question))
+    assert seen_by(providers) == COUNT
