@@ -120,7 +120,7 @@ class PoolCall(RoutedCall):
         scheduler = self.scheduler
         to_wake: list[PoolCall] = []
         with scheduler.lock:
-            home = scheduler.home_of(self) if self.entries else None
+            home = scheduler.home_of(self, now) if self.entries else None
             if home is not None:
                 to_wake = self._go_to(home, now)
             elif self.deployment is None:
@@ -170,7 +170,7 @@ class PoolCall(RoutedCall):
 
     def place(self, deployment: Deployment, now: float) -> None:
         """Called with the deployment that takes the call."""
-        if not self.entries or self.scheduler.home_of(self) is None:
+        if not self.entries or self.scheduler.home_of(self, now) is None:
             self._count(deployment, now)
         if self.entries:
             self.scheduler.leaders.setdefault(self.identity, self)
@@ -279,6 +279,8 @@ class PoolCall(RoutedCall):
         with scheduler.lock:
             deployment = self._ended()
             deployment.answers += 1
+            if self.entries:
+                scheduler.remember(self, deployment.position, now)
             health = deployment.health
             if health.last_error is not None or not health.is_proven:
                 health.answered(self.started)

@@ -24,6 +24,9 @@ __all__ = ["Scheduler"]
 
 # The pool assumes this median before any call was answered.
 _MEDIAN_S = 1.0
+# Between its search in the caches and its start, a call may take as long as this; so many answers are remembered.
+_ANSWERED_S = 5.0
+_MOST_ANSWERED = 1000
 
 
 class Scheduler:
@@ -48,6 +51,8 @@ class Scheduler:
         self.waiting: deque[PoolCall] = deque()
         # By what identifies its answer: the first call in flight. Equal ones go where it is, and wait for its answer.
         self.leaders: dict[tuple[Any, ...], PoolCall] = {}
+        # The same for those that were answered lately: where, and until when that counts.
+        self._answered: dict[tuple[Any, ...], tuple[int, float]] = {}
         # The deployments with the best median, for each size. The list is found again when something changes,
         # and at the second time.
         self._fast: dict[int, list[Deployment]] = {}
@@ -68,7 +73,7 @@ class Scheduler:
 
     def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
         """Return where the call goes now, or how long it waits."""
-        if call.entries and (home := self.home_of(call)) is not None:
+        if call.entries and (home := self.home_of(call, now)) is not None:
             return home
         warm = None
         if call.prefix is not None:
@@ -82,19 +87,33 @@ class Scheduler:
             self.table.sent(call.prefix[0], found.position, now)
         return found
 
-    def home_of(self, call: PoolCall) -> Deployment | None:
+    def home_of(self, call: PoolCall, now: float) -> Deployment | None:
         """Return the deployment that needs no request for this call: it has the answer, or makes an equal call."""
-        home = call.home
-        if home is not None and home in call.entries and home not in call.shut:
-            return self.deployments[home]
+        position = call.home
+        if position is None:
+            position = self._equal_at(call, now)
+        if position is None or position in call.shut or position not in call.entries:
+            return None
+        return self.deployments[position]
+
+    def _equal_at(self, call: PoolCall, now: float) -> int | None:
+        """Return the position of the deployment that makes an equal call, or has just answered one."""
         leader = self.leaders.get(call.identity)
-        if leader is None or leader is call:
+        if leader is not None and leader.deployment is not None:
+            # A call that is likely to fail leads no other.
+            is_followed = leader is not call and not leader.deployment.is_suspect
+            return leader.deployment.position if is_followed else None
+        position, until = self._answered.get(call.identity, (None, now))
+        if until <= now or call.errors:
             return None
-        deployment = leader.deployment
-        # A call that is likely to fail leads no other.
-        if deployment is None or deployment.is_suspect or deployment.position in call.shut:
-            return None
-        return deployment if deployment.position in call.entries else None
+        return position
+
+    def remember(self, call: PoolCall, position: int, now: float) -> None:
+        """Called when a deployment has answered. Equal calls that searched the caches before that go there."""
+        answered = self._answered
+        while answered and (len(answered) >= _MOST_ANSWERED or _first_end(answered) <= now):
+            del answered[next(iter(answered))]
+        answered[call.identity] = position, now + _ANSWERED_S
 
     def _at_once(self, call: PoolCall, warm: int | None, now: float) -> Deployment | None:
         """Return the deployment that `_chosen` would return, if the call may start there at once.
@@ -201,6 +220,10 @@ class Scheduler:
         if to_wake and head is not None:
             to_wake.append(head)  # It looks for all others from now on.
         return to_wake
+
+
+def _first_end(answered: dict[tuple[Any, ...], tuple[int, float]]) -> float:
+    return next(iter(answered.values()))[1]
 
 
 _schedulers: WeakSet[Scheduler] = WeakSet()

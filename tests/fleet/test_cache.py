@@ -21,7 +21,7 @@ from support.cached_answers import check_in_a_fork, texts
 from support.redis_server import RedisServer, redis_server
 
 import modelwire
-from modelwire import caches
+from modelwire import caches, pool
 from modelwire.caches import RedisCache
 from modelwire.errors import BadRequest, CallerError, InvalidArgument, Timeout
 from modelwire.fleet import cache as fleet_cache
@@ -381,6 +381,23 @@ def test_two_equal_streams_in_one_thread_do_not_wait_for_each_other(
     streams = [model.stream("hi", {"timeout": 30}) for _ in range(2)]
     assert len(list(zip(*streams, strict=False))) > 10
     assert biller.calls == 2
+
+
+def test_a_pool_finds_the_answers_of_all_its_models(colour: Any, redis: RedisServer) -> None:
+    cache = RedisCache(redis.url)
+    with billing() as first, billing() as second:
+        model = pool([model_at(one, cache=cache) for one in (first, second)])
+
+        async def ask() -> list[Any]:
+            return await asyncio.gather(*(model.ainvoke(f"question {i % 10}") for i in range(100)))
+
+        asyncio.run(ask())
+        assert first.calls + second.calls == 10
+        assert first.calls
+        assert second.calls
+        for i in range(10):
+            assert colour.invoke(model, f"question {i}").text == "ok"
+        assert first.calls + second.calls == 10
 
 
 def test_many_calls_at_a_time_open_few_connections(redis: RedisServer) -> None:
