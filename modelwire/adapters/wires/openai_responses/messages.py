@@ -14,9 +14,17 @@ from modelwire.adapters.wires.json import dict_or_empty, dicts_in, text_or_none
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
-from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, to_wire
+from modelwire.adapters.wires.openai_responses.blocks_to_wire import (
+    ADDED,
+    OWN_PARTS,
+    to_wire,
+)
+from modelwire.adapters.wires.openai_responses.blocks_to_wire import (
+    TO_WIRE as WRITERS,
+)
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
+from modelwire.messages.base import LC_AUTO_PREFIX
 from modelwire.messages.block_translators.standard import (
     MODEL_WORK,
     AnyBlock,
@@ -39,6 +47,9 @@ _CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
 _ITEM_NAMES = frozenset({"id", "status"})
 # The types of items that have these fields.
 _NAMED = _CALLS | {"message"}
+
+# The types of blocks that only messages of the user have. As an item the API would reject such a block.
+_INPUTS = OWN_PARTS | frozenset(WRITERS) | {"image_url"}
 
 
 class History(NamedTuple):
@@ -231,8 +242,11 @@ class _Answer:
             self._reasoning(block)
         elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
             self._items.append(dict(block["value"]))
-        elif kind == "image" and block.get("id") and block.get("base64"):
+        elif kind == "image" and _item_id(block) and block.get("base64"):
             self._items.append(_generated_image(block))
+        elif kind in _INPUTS:
+            where = f"{self._place} (`assistant`)"
+            raise Place(where, role="assistant", api="the Responses API").misplaced(kind)
         elif kind == "server_tool_call":
             # The id of this standard block refers to an item that the provider may have stored.
             if self._place.history.stored and block.get("id"):
@@ -264,9 +278,7 @@ class _Answer:
         words = block.get(key)
         if not isinstance(words, str):
             raise InvalidArgument(f"{self._place}: a `{kind}` block needs `{key}`, a string.")
-        id_ = block.get("id") if self._own else None
-        if not isinstance(id_, str) or id_.startswith("lc_"):
-            id_ = None
+        id_ = _item_id(block) if self._own else None
         if not words and id_ is None:
             return
         # A standard block with a refusal has its phase in `extras`.
@@ -362,6 +374,14 @@ def _annotations(block: AnyBlock) -> list[Any]:
     """Return the citations of a text that have the wire's form, not the standard one."""
     standard = ("citation", "non_standard_annotation")
     return [it for it in dicts_in(block.get("annotations")) if it.get("type") not in standard]
+
+
+def _item_id(block: AnyBlock) -> str | None:
+    """Return the id that the provider gave the item of a block; None if it has none, or one of our own."""
+    id_ = block.get("id")
+    if not isinstance(id_, str) or id_.startswith(LC_AUTO_PREFIX):
+        return None
+    return id_
 
 
 def _generated_image(block: AnyBlock) -> Item:

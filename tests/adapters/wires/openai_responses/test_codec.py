@@ -384,3 +384,30 @@ def test_text_and_refusal_of_one_item_go_back_as_one(version: str, phase: dict[s
         ][1]
         == item
     )
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image", "base64": "aGk=", "mime_type": "image/png"},
+        {"type": "image", "base64": "aGk=", "mime_type": "image/png", "id": "lc_1"},
+        {"type": "image", "url": "https://x.example/a.png"},
+        {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}},
+        {"type": "input_image", "image_url": "https://x.example/a.png"},
+        {"type": "file", "file_id": "file-1"},
+        {"type": "audio", "base64": "aGk=", "mime_type": "audio/wav"},
+    ],
+)
+def test_an_input_in_an_answer_of_the_user_is_an_error(block: Any) -> None:
+    """The API rejects such a block as an item; before, it was sent as one."""
+    answer = AIMessage(content=[{"type": "text", "text": "look"}, block])
+    with pytest.raises(InvalidArgument, match=r"Message 1 \(`assistant`\): on the Responses API"):
+        encode([HI, answer, HI])
+
+
+def test_an_image_that_the_model_made_is_sent_back() -> None:
+    made = {"type": "image_generation_call", "id": "ig_1", "result": "aGk=", "status": "completed"}
+    answer = decode([made])
+    standard = answer.model_copy(update={"content": answer.content_blocks})
+    for message in (answer, standard):
+        assert encode([HI, message, HI]).body["input"][1] == made
