@@ -88,9 +88,21 @@ def record_json(value: Any) -> bytes:
     digits, half a character (a lone surrogate).
     """
     data = exact_json(value)
-    # The reader counts the record itself as one level.
-    from_json(b'{"value":%b}' % data)
+    _read_again(data)
     return data
+
+
+def record_value(value: Any) -> Any:
+    """Return `value` as it is when it is read again from a record.
+
+    Raises: `ValueError` for values that no reader takes, see `record_json`.
+    """
+    return _read_again(exact_json(value))
+
+
+def _read_again(data: bytes) -> Any:
+    # The reader counts the record itself as one level.
+    return from_json(b'{"value":%b}' % data)["value"]
 
 
 _EQUAL_BY_REPR = frozenset(

@@ -25,7 +25,7 @@ def stored_vector(numbers: Sequence[float]) -> dict[str, str]:
 
 def is_vector(value: Any) -> bool:
     """Return whether a value of a record is a stored vector."""
-    return isinstance(value, Mapping) and _KEY in value
+    return type(value) is dict and _KEY in value
 
 
 def vector_of(stored: Mapping[str, str]) -> Vector:

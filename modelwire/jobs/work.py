@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from modelwire import adapters, ext
 from modelwire.aliases import JSON, Fields
@@ -27,7 +27,7 @@ from modelwire.errors import (
 )
 from modelwire.ext import CUT_REASONS, failure_text, finish_reason_of
 from modelwire.jobs.attachments import QuestionWithAttachments
-from modelwire.jobs.row_records import digest_of, record_json
+from modelwire.jobs.row_records import digest_of, record_value
 from modelwire.jobs.stored_vectors import COLUMN, Vector, stored_vector
 from modelwire.messages import AIMessage, BaseMessage, HumanMessage
 from modelwire.prompts import BasePromptTemplate, ChatPromptTemplate
@@ -465,7 +465,7 @@ def answer_value(answer: Any) -> Any:
     if isinstance(answer, BaseMessage):
         calls = getattr(answer, "tool_calls", None)
         answer = str(answer.text) or calls or ""
-    return from_json(record_json(answer))
+    return record_value(answer)
 
 
 class Tally:
