@@ -53,6 +53,7 @@ NODES_OF_NEW_FEATURES = {
     "embeddings by Batch API, of Vertex AI, Nova and llama.cpp, and faster": (1_700, 1_400),
     # The issue aimed at 5,500 and 500.
     "pool": (12_100, 750),
+    "one cache for the models of a pool": (1_400, 0),
     "a pace that outlasts outages and refusals by chance": (720, 0),
     "shared state: the connection, limits": (6_600, 3_900),
     "shared state: budgets and caches; entries that expire": (1_500, 6_000),
