@@ -1,27 +1,35 @@
 """Where the caches of a pool's models have the answer of a call.
 
 Each model stores its answers under keys of its own, so a pool looks for a call's answer in the entries of all of them.
+Equal calls of a pool wait for the first one, wherever it goes, and then take its answer from the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from modelwire import lazy
 from modelwire.adapters.model import global_cache
 from modelwire.errors import ModelwireError
 from modelwire.runnables.binding import RunnableBinding
+from modelwire.runnables.deadline import check, covered
 
 if TYPE_CHECKING:
-    from modelwire.adapters.model import cache
+    import asyncio
+
+    from modelwire.adapters.model import cache, coalescing
     from modelwire.adapters.model.cache import CacheEntry
     from modelwire.messages import BaseMessage
+    from modelwire.pools.call import PoolCall
     from modelwire.pools.deployment import Deployment
+    from modelwire.pools.model import PoolChatModel
 else:
+    coalescing = lazy.module("modelwire.adapters.model.coalescing")
     cache = lazy.module("modelwire.adapters.model.cache")
 
-__all__ = ["afind", "are_cached", "entries_of", "find"]
+__all__ = ["are_cached", "entries_of", "search"]
 
 
 def are_cached(deployments: Sequence[Deployment]) -> bool:
@@ -59,25 +67,42 @@ def _entry_of(
         return None
 
 
-def find(entries: Mapping[int, CacheEntry]) -> int | None:
-    """Return the position of the first deployment whose cache has the answer; None if none has."""
+def search(
+    call: PoolCall,
+    loop: asyncio.AbstractEventLoop | None,
+    deadline: float | None,
+    model: PoolChatModel,
+) -> cache.Flow:
+    """Wait for an equal call in flight, if there is one, and set `call.home` if a cache has the answer.
+
+    If there is none, equal calls wait for this one from then on, until `call.release`.
+    """
+    for _ in range(cache.MAX_WAITS):
+        pending, is_first = coalescing.join(call.equals, loop=loop)
+        if is_first:
+            call.pending = pending
+        if is_first or not pending.may_be_awaited(loop):
+            break
+        call.withdraw(monotonic())
+        yield _wait(pending, deadline, model)
     missed: list[CacheEntry] = []
-    for position, entry in entries.items():
+    for position, entry in call.entries.items():
         if entry in missed:
             continue
-        if entry.has_answer():
-            return position
+        if (yield entry.has_answer()):
+            call.withdraw(monotonic())
+            call.home = position
+            return
         missed.append(entry)
-    return None
 
 
-async def afind(entries: Mapping[int, CacheEntry]) -> int | None:
-    """Return the position of the first deployment whose cache has the answer; None if none has."""
-    missed: list[CacheEntry] = []
-    for position, entry in entries.items():
-        if entry in missed:
-            continue
-        if await entry.ahas_answer():
-            return position
-        missed.append(entry)
-    return None
+def _wait(
+    pending: coalescing.PendingCall, deadline: float | None, model: PoolChatModel
+) -> cache.Step:
+    """Return the step that waits for an equal call."""
+
+    def wait() -> None:
+        pending.wait(deadline)
+        check(deadline, model)
+
+    return cache.Step(wait, lambda: covered(pending.await_result(), deadline, model))

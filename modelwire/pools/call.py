@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modelwire.errors import (
-    AllDeploymentsFailed,
     ChatError,
     MalformedResponse,
     RetryClass,
@@ -30,6 +29,7 @@ from modelwire.transport.ratelimit.outage import PATIENCE_S
 
 if TYPE_CHECKING:
     from modelwire.adapters.model.cache import CacheEntry
+    from modelwire.adapters.model.coalescing import PendingCall
     from modelwire.pools.scheduler import Scheduler
 
 __all__ = ["LOOKED_AT", "NO_RESTRICTIONS", "STALE_S", "WATCH_S", "PoolCall"]
@@ -81,8 +81,11 @@ class PoolCall(RoutedCall):
     _out_since: float | None = None
     # The seconds that the reader of a stream has spent between its chunks.
     reader_s = 0.0
-    # What equal calls have in common: the keys of their answers.
-    identity: tuple[Any, ...] = ()
+    _chunk_at = 0.0
+    # What equal calls have in common, if their answers are cached.
+    equals: tuple[Any, ...] = ()
+    # What equal calls wait for, if this is the first of them.
+    pending: PendingCall | None = None
     # The position of a deployment whose cache has the answer.
     home: int | None = None
 
@@ -108,7 +111,8 @@ class PoolCall(RoutedCall):
         # By position: the cache entry of the call at each deployment that has one.
         self.entries = entries
         if entries:
-            self.identity = tuple((position, entry.key) for position, entry in entries.items())
+            keys = [(position, entry.key) for position, entry in entries.items()]
+            self.equals = id(scheduler), *keys
         self.started = now
         scheduler.hedges.calls += 1
 
@@ -120,9 +124,8 @@ class PoolCall(RoutedCall):
         scheduler = self.scheduler
         to_wake: list[PoolCall] = []
         with scheduler.lock:
-            home = scheduler.home_of(self, now) if self.entries else None
-            if home is not None:
-                to_wake = self._go_to(home, now)
+            if self.home is not None:
+                self.place(scheduler.deployments[self.home], now)
             elif self.deployment is None:
                 first = scheduler.deployments[0]
                 if self.errors or self.waiter is not None or first.health.is_out:
@@ -140,20 +143,6 @@ class PoolCall(RoutedCall):
                 call.waiter.wake()
         return placed
 
-    def _go_to(self, home: Deployment, now: float) -> list[PoolCall]:
-        """Leave the queue, or the place that the call has, for `home`; return the calls to wake."""
-        if self.deployment is home:
-            return []
-        scheduler = self.scheduler
-        was_queued = self.waiter is not None
-        if self in scheduler.waiting:
-            scheduler.waiting.remove(self)
-        if self.deployment is not None:
-            self._ended().health.left(self.started)
-        self.waiter = None
-        self.place(home, now)
-        return scheduler.advance(now) if was_queued else []
-
     def _queued(self, now: float) -> list[PoolCall]:
         scheduler = self.scheduler
         if self.waiter is None:
@@ -170,10 +159,8 @@ class PoolCall(RoutedCall):
 
     def place(self, deployment: Deployment, now: float) -> None:
         """Called with the deployment that takes the call."""
-        if not self.entries or self.scheduler.home_of(self, now) is None:
+        if self.home is None:
             self._count(deployment, now)
-        if self.entries:
-            self.scheduler.leaders.setdefault(self.identity, self)
         deployment.in_flight += 1
         self.deployment = deployment
         self.started = now
@@ -229,7 +216,7 @@ class PoolCall(RoutedCall):
         scheduler = self.scheduler
         deployments = scheduler.deployments
         if not any(self._may_take(one, now) for one in deployments):
-            raise self._error()
+            raise scheduler.error_of(self.errors)
         if not all(self._is_down(one, now) for one in deployments):
             self._out_since = None
             return
@@ -241,7 +228,7 @@ class PoolCall(RoutedCall):
             is_proven = any(one.health.is_proven for one in deployments)
             patience_s = max(patience_s, PATIENCE_S if is_proven else 0.0)
         if now - since > patience_s:
-            raise self._error()
+            raise scheduler.error_of(self.errors)
 
     def _may_take(self, deployment: Deployment, now: float) -> bool:
         """Return whether the deployment may take this call, now or soon."""
@@ -257,30 +244,31 @@ class PoolCall(RoutedCall):
             return True
         return self._answers_at_failure.get(position) == deployment.answers
 
-    def _error(self) -> AllDeploymentsFailed:
-        errors = dict(self.errors)
-        for deployment in self.scheduler.deployments:
-            if deployment.name not in errors and deployment.health.last_error is not None:
-                errors[deployment.name] = deployment.health.last_error
-        return AllDeploymentsFailed.of(errors)
-
     def first_chunk(self, now: float) -> None:
         """Called when the first chunk of a stream has come. One from a cache shows nothing of the deployment."""
         if not self._is_from_a_cache:
             self.scheduler.hedges.took(now - self.started, stream=True)
 
+    def mark_reader(self, now: float, *, has_chunk: bool) -> None:
+        """Called when the reader of a stream gets a chunk, and when it asks for the next one."""
+        if has_chunk:
+            self._chunk_at = now
+        else:
+            self.reader_s += now - self._chunk_at
+        if self.pending is not None:
+            self.pending.reader_since = now if has_chunk else inf
+
     def answered(self, now: float) -> None:
         """Called when the deployment has answered. An answer from its model's cache shows nothing of it."""
         scheduler = self.scheduler
+        self.release()
         if self._is_from_a_cache:
-            self.leave(now)
+            self.withdraw(now)
             return
         elapsed_s = now - self.started
         with scheduler.lock:
             deployment = self._ended()
             deployment.answers += 1
-            if self.entries:
-                scheduler.remember(self, deployment.position, now)
             health = deployment.health
             if health.last_error is not None or not health.is_proven:
                 health.answered(self.started)
@@ -289,8 +277,7 @@ class PoolCall(RoutedCall):
                 scheduler.find_fast_again()
             if not self.stream and scheduler.hedges.after is not None:
                 scheduler.hedges.took(elapsed_s, stream=False)
-        if scheduler.waiting:
-            self._wake(now)
+        scheduler.wake(now)
 
     @property
     def _is_from_a_cache(self) -> bool:
@@ -304,16 +291,17 @@ class PoolCall(RoutedCall):
         `has_begun`: chunks of the answer have been yielded, so the call cannot be repeated.
         """
         verdict = verdict_of(error)
+        self.home = None
         with self.scheduler.lock:
             deployment = self._ended()
             self._record(deployment, verdict, now, error)
-        self._wake(now)
+        self.scheduler.wake(now)
         if verdict is Verdict.FINAL or has_begun:
             raise named(error, deployment)
         self.errors = {**self.errors, deployment.name: error}
         is_often = self._own_failures >= _MOST_OWN_FAILURES
         if is_often or self._own_refusals >= _MOST_OWN_REFUSALS:
-            raise self._error() from error
+            raise self.scheduler.error_of(self.errors) from error
 
     def _record(
         self, deployment: Deployment, verdict: Verdict, now: float, error: BaseException
@@ -368,12 +356,24 @@ class PoolCall(RoutedCall):
 
     def leave(self, now: float) -> None:
         """End a call without an outcome: it was cancelled, or its reader has left."""
+        self.withdraw(now)
+        self.release()
+
+    def release(self) -> None:
+        """End the wait of equal calls for this one."""
+        if self.pending is not None:
+            self.pending.resolve()
+            self.pending = None
+
+    def withdraw(self, now: float) -> None:
+        """Leave the queue, or the place that the call has."""
         with self.scheduler.lock:
             if self in self.scheduler.waiting:
                 self.scheduler.waiting.remove(self)
+            self.waiter = None
             if self.deployment is not None:
                 self._ended().health.left(self.started)
-        self._wake(now)
+        self.scheduler.wake(now)
 
     def cancelled(self, now: float) -> None:
         """End a call whose answer came from another deployment first.
@@ -394,21 +394,9 @@ class PoolCall(RoutedCall):
         if self.is_coming:
             self._arrived()
         self.deployment = self.waiter = None
-        if self.entries and self.scheduler.leaders.get(self.identity) is self:
-            del self.scheduler.leaders[self.identity]
         if deployment.in_flight:  # A stream of the parent process may be closed in a forked child.
             deployment.in_flight -= 1
         return deployment
-
-    def _wake(self, now: float) -> None:
-        scheduler = self.scheduler
-        if not scheduler.waiting:
-            return
-        with scheduler.lock:
-            to_wake = scheduler.advance(now)
-        for call in to_wake:
-            if call.waiter is not None:
-                call.waiter.wake()
 
 
 def named(error: BaseException, deployment: Deployment) -> BaseException:

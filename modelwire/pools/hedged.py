@@ -92,6 +92,8 @@ class HedgedAnswer:
                 deployment = await self.model._aplaced(call, self.config)
                 running.append(self._start(call, deployment))
                 found = await self._race(running)
+            if found.call is not call:  # Equal calls wait for the one that answers.
+                found.call.pending, call.pending = call.pending, None
             await _cancel([entry for entry in running if entry is not found])
             return found, found.task.result()
         except BaseException:
@@ -153,14 +155,14 @@ class HedgedStream(HedgedAnswer):
         entry, chunk = await self._first()
         call = entry.call
         call.first_chunk(monotonic())
-        left_at = monotonic()
         try:
+            call.mark_reader(monotonic(), has_chunk=True)
             yield entry.deployment.marked(chunk)
-            call.reader_s += monotonic() - left_at
+            call.mark_reader(monotonic(), has_chunk=False)
             async for chunk in entry.chunks:
-                left_at = monotonic()
+                call.mark_reader(monotonic(), has_chunk=True)
                 yield chunk
-                call.reader_s += monotonic() - left_at
+                call.mark_reader(monotonic(), has_chunk=False)
             call.answered(monotonic())
         except Exception as error:
             call.failed(monotonic(), error, has_begun=True)

@@ -38,12 +38,14 @@ from modelwire.transport.wire import hide_headers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from modelwire.adapters.model import cache
     from modelwire.adapters.model.cache import CacheEntry
     from modelwire.outputs import ChatResult
     from modelwire.pools import hedged
     from modelwire.pools.deployment import Deployment
     from modelwire.runnables import Runnable, RunnableConfig
 else:
+    cache = lazy.module("modelwire.adapters.model.cache")
     hedged = lazy.module("modelwire.pools.hedged")
 
 __all__ = ["PoolChatModel"]
@@ -158,27 +160,42 @@ class PoolChatModel(BaseChatModel):
 
     def _placed(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
-        if call.entries:
-            call.home = cached.find(call.entries)
-        while (deployment := call.poll(monotonic())) is None:
-            check(deadline, self)
-            if call.waiter is not None:
-                wait_for_wake(call.waiter, _within(call.wait_s, deadline))
-            if call.entries and call.deployment is not None:
-                call.home = cached.find(call.entries)
-        return deployment
+        searches = bool(call.entries) and not call.errors
+        is_due = searches
+        while True:
+            if is_due:
+                cache.drive(cached.search(call, None, deadline, self))
+            deployment = call.poll(monotonic())
+            if deployment is None:
+                is_due = False
+                call.release()  # Equal calls do not wait for one that waits itself.
+                check(deadline, self)
+                if call.waiter is not None:
+                    wait_for_wake(call.waiter, _within(call.wait_s, deadline))
+            elif searches and not is_due:
+                is_due = True  # It has waited, and an equal call may have been answered.
+            else:
+                return deployment
 
     async def _aplaced(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
-        if call.entries:
-            call.home = await cached.afind(call.entries)
-        while (deployment := call.poll(monotonic())) is None:
-            check(deadline, self)
-            if call.waiter is not None:
-                await await_wake(call.waiter, _within(call.wait_s, deadline))
-            if call.entries and call.deployment is not None:
-                call.home = await cached.afind(call.entries)
-        return deployment
+        searches = bool(call.entries) and not call.errors
+        is_due = searches
+        while True:
+            if is_due:
+                loop = cache.running_loop()
+                await cache.adrive(cached.search(call, loop, deadline, self))
+            deployment = call.poll(monotonic())
+            if deployment is None:
+                is_due = False
+                call.release()  # Equal calls do not wait for one that waits itself.
+                check(deadline, self)
+                if call.waiter is not None:
+                    await await_wake(call.waiter, _within(call.wait_s, deadline))
+            elif searches and not is_due:
+                is_due = True  # It has waited, and an equal call may have been answered.
+            else:
+                return deployment
 
     def invoke(
         self,
@@ -293,9 +310,9 @@ class PoolChatModel(BaseChatModel):
                             call.first_chunk(monotonic())
                             chunk = deployment.marked(chunk)
                             has_begun = True
-                        left_at = monotonic()
+                        call.mark_reader(monotonic(), has_chunk=True)
                         yield chunk
-                        call.reader_s += monotonic() - left_at
+                        call.mark_reader(monotonic(), has_chunk=False)
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     close(chunks)
                     call.failed(monotonic(), error, has_begun=has_begun)
@@ -351,9 +368,9 @@ class PoolChatModel(BaseChatModel):
                             call.first_chunk(monotonic())
                             chunk = deployment.marked(chunk)
                             has_begun = True
-                        left_at = monotonic()
+                        call.mark_reader(monotonic(), has_chunk=True)
                         yield chunk
-                        call.reader_s += monotonic() - left_at
+                        call.mark_reader(monotonic(), has_chunk=False)
                 except Exception as error:  # noqa: BLE001 - `failed` raises it, or the call goes elsewhere
                     await aclose(chunks)
                     call.failed(monotonic(), error, has_begun=has_begun)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from threading import Lock
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from modelwire import forks
+from modelwire.errors import AllDeploymentsFailed
 from modelwire.pools.call import LOOKED_AT, NO_RESTRICTIONS, STALE_S, WATCH_S, PoolCall
 from modelwire.pools.choice import Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import Deployment
@@ -24,9 +25,6 @@ __all__ = ["Scheduler"]
 
 # The pool assumes this median before any call was answered.
 _MEDIAN_S = 1.0
-# Between its search in the caches and its start, a call may take as long as this; so many answers are remembered.
-_ANSWERED_S = 5.0
-_MOST_ANSWERED = 1000
 
 
 class Scheduler:
@@ -49,10 +47,6 @@ class Scheduler:
         self.table = StickyTable()
         self.lock = Lock()
         self.waiting: deque[PoolCall] = deque()
-        # By what identifies its answer: the first call in flight. Equal ones go where it is, and wait for its answer.
-        self.leaders: dict[tuple[Any, ...], PoolCall] = {}
-        # The same for those that were answered lately: where, and until when that counts.
-        self._answered: dict[tuple[Any, ...], tuple[int, float]] = {}
         # The deployments with the best median, for each size. The list is found again when something changes,
         # and at the second time.
         self._fast: dict[int, list[Deployment]] = {}
@@ -73,8 +67,6 @@ class Scheduler:
 
     def picked(self, call: PoolCall, now: float) -> Deployment | WaitFor:
         """Return where the call goes now, or how long it waits."""
-        if call.entries and (home := self.home_of(call, now)) is not None:
-            return home
         warm = None
         if call.prefix is not None:
             warm = self.table.place(call.prefix[0], now)
@@ -86,34 +78,6 @@ class Scheduler:
         if call.prefix is not None and isinstance(found, Deployment):
             self.table.sent(call.prefix[0], found.position, now)
         return found
-
-    def home_of(self, call: PoolCall, now: float) -> Deployment | None:
-        """Return the deployment that needs no request for this call: it has the answer, or makes an equal call."""
-        position = call.home
-        if position is None:
-            position = self._equal_at(call, now)
-        if position is None or position in call.shut or position not in call.entries:
-            return None
-        return self.deployments[position]
-
-    def _equal_at(self, call: PoolCall, now: float) -> int | None:
-        """Return the position of the deployment that makes an equal call, or has just answered one."""
-        leader = self.leaders.get(call.identity)
-        if leader is not None and leader.deployment is not None:
-            # A call that is likely to fail leads no other.
-            is_followed = leader is not call and not leader.deployment.is_suspect
-            return leader.deployment.position if is_followed else None
-        position, until = self._answered.get(call.identity, (None, now))
-        if until <= now or call.errors:
-            return None
-        return position
-
-    def remember(self, call: PoolCall, position: int, now: float) -> None:
-        """Called when a deployment has answered. Equal calls that searched the caches before that go there."""
-        answered = self._answered
-        while answered and (len(answered) >= _MOST_ANSWERED or _first_end(answered) <= now):
-            del answered[next(iter(answered))]
-        answered[call.identity] = position, now + _ANSWERED_S
 
     def _at_once(self, call: PoolCall, warm: int | None, now: float) -> Deployment | None:
         """Return the deployment that `_chosen` would return, if the call may start there at once.
@@ -176,7 +140,6 @@ class Scheduler:
         """Forget the calls that wait or are in flight. A forked child calls it, because they are its parent's."""
         self.lock = Lock()
         self.waiting.clear()
-        self.leaders.clear()
         for deployment in self.deployments:
             deployment.in_flight = deployment.coming = 0
             deployment.health.probe_left()
@@ -221,9 +184,23 @@ class Scheduler:
             to_wake.append(head)  # It looks for all others from now on.
         return to_wake
 
+    def wake(self, now: float) -> None:
+        """Place the waiting calls that can start, and wake them."""
+        if not self.waiting:
+            return
+        with self.lock:
+            to_wake = self.advance(now)
+        for call in to_wake:
+            if call.waiter is not None:
+                call.waiter.wake()
 
-def _first_end(answered: dict[tuple[Any, ...], tuple[int, float]]) -> float:
-    return next(iter(answered.values()))[1]
+    def error_of(self, errors: Mapping[str, BaseException]) -> AllDeploymentsFailed:
+        """Return the error of a call: its own `errors`, by deployment, and the last ones of the other deployments."""
+        all_errors = dict(errors)
+        for deployment in self.deployments:
+            if deployment.name not in all_errors and deployment.health.last_error is not None:
+                all_errors[deployment.name] = deployment.health.last_error
+        return AllDeploymentsFailed.of(all_errors)
 
 
 _schedulers: WeakSet[Scheduler] = WeakSet()

@@ -15,10 +15,11 @@ import pytest
 
 from modelwire import pool
 from modelwire.adapters import ChatOpenAI
+from modelwire.adapters.model import coalescing
 from modelwire.adapters.model.cache import CacheEntry
 from modelwire.caches import BaseCache, InMemoryCache
 from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import AllDeploymentsFailed, ConnectFailed
+from modelwire.errors import AllDeploymentsFailed, ConnectFailed, Timeout
 from modelwire.globals import set_llm_cache
 from modelwire.pools import PoolChatModel
 from modelwire.pools.call import PoolCall
@@ -39,6 +40,7 @@ class Provider(ThreadingHTTPServer):
         self.name = name
         self.delay_s = 0.0
         self.status = 200
+        self.refuses = False
         self.seen = 0
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -59,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen += 1
         time.sleep(self.server.delay_s)
         message = {"role": "assistant", "content": self.server.name}
+        if self.server.refuses:
+            message["refusal"] = "no"
         choice: Any = {"index": 0, "finish_reason": "stop", "message": message, "delta": message}
         text = json.dumps({"choices": [choice]})
         if body.get("stream"):
@@ -201,7 +205,7 @@ def test_a_failed_call_leads_no_other(providers: dict[str, Provider], colour: An
     model = pool_of(providers, prefer="first")
     for question in "xyz":
         assert colour.invoke(model, question).text == "b"
-    assert not model._scheduler.leaders
+    assert not coalescing._pending
     assert [one.in_flight for one in model._scheduler.deployments] == [0, 0, 0]
 
 
@@ -291,3 +295,103 @@ def test_a_hedged_pool_takes_cached_answers(providers: dict[str, Provider], colo
         colour.invoke(model, question)
         assert list(colour.stream(model, question))
     assert seen_by(providers) == COUNT
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_handler_that_fails_on_a_cached_answer_ends_the_call_in_time(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    runs = []
+
+    class Failing(BaseCallbackHandler):
+        raise_error = True
+
+        def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
+            runs.append(1)
+            raise ConnectFailed("a call of the handler's own")
+
+    model = pool_of(providers, max_wait=0.5)
+    colour.invoke(model, "hi")
+    with pytest.raises((AllDeploymentsFailed, Timeout)):
+        colour.invoke(model, "hi", {"callbacks": [Failing()], "timeout": 5})
+    assert len(runs) < 30
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_answers_that_are_not_stored_are_divided_as_without_a_cache(
+    providers: dict[str, Provider], colour: Any
+) -> None:
+    a, b = providers["a"], providers["b"]
+    a.refuses = b.refuses = True
+    refused = {"on_refusal": "message"}
+    model = pool([(a.model(**refused), 1), (b.model(**refused), 1)])
+    for _ in range(20):
+        colour.invoke(model, "hi")
+    assert (a.seen, b.seen) == (10, 10)
+    first = pool({"a": a.model(**refused), "b": b.model(**refused)}, prefer="first")
+    a.status = 503
+    assert colour.invoke(first, "again").response_metadata["deployment"] == "b"
+    a.status = 200
+    while colour.invoke(first, "other").response_metadata["deployment"] != "a":
+        pass  # It is out for a moment.
+    assert colour.invoke(first, "again").response_metadata["deployment"] == "a"
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("status", [500, 403, 429])
+def test_many_equal_calls_follow_the_first_where_it_goes(
+    providers: dict[str, Provider], status: int
+) -> None:
+    providers["a"].status = status
+    for one in providers.values():
+        one.delay_s = 0.05
+    model = pool_of(providers, prefer="first")
+
+    async def ask_all() -> set[str]:
+        answers = await asyncio.gather(*(model.ainvoke("x") for _ in range(100)))
+        return {answer.text for answer in answers}
+
+    assert asyncio.run(ask_all()) == {"b"}
+    assert [providers[name].seen for name in "abc"] == [1, 1, 0]
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_an_equal_call_that_cannot_wait_goes_where_it_can_start(
+    providers: dict[str, Provider],
+) -> None:
+    """A sync call does not wait for a call on an event loop, which may be blocked until it is done."""
+    a, b = providers["a"], providers["b"]
+    a.delay_s = 1.0
+    model = pool({"a": a.model(rpm=1), "b": b.model()}, prefer="first")
+
+    with ThreadPoolExecutor(1) as threads:
+        leader = threads.submit(lambda: asyncio.run(model.ainvoke("x")))
+        while not a.seen:
+            time.sleep(0.01)
+        assert model.invoke("x", {"timeout": 20}).text == "b"
+        assert not leader.done()
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_equal_calls_take_the_answer_of_a_hedge(providers: dict[str, Provider]) -> None:
+    a, b = providers["a"], providers["b"]
+    a.delay_s = 3.0
+    model = pool({"a": a.model(), "b": b.model()}, prefer="first", hedge=0.1)
+    model._scheduler.hedges.calls = 100  # The budget allows a few hedges.
+
+    async def ask_all() -> list[str]:
+        return [answer.text for answer in await asyncio.gather(*map(model.ainvoke, ["x"] * 12))]
+
+    assert set(asyncio.run(ask_all())) == {"b"}
+    assert (a.seen, b.seen) == (1, 1)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_reader_that_stands_still_holds_up_no_equal_call(providers: dict[str, Provider]) -> None:
+    model = pool_of(providers)
+    standing = model.stream("x")
+    next(standing)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(model.invoke, "x", {"timeout": 20}).result().text
+    assert list(standing)
+    assert not coalescing._pending

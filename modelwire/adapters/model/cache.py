@@ -1,6 +1,6 @@
 """Makes a model's calls with its cache and its rate limiter, and converts the content of answers (`output_version`).
 
-`_answered` and `_opened` make all decisions, for sync and async calls: they yield a `_Step`, and the driver sends its
+`_answered` and `_opened` make all decisions, for sync and async calls: they yield a `Step`, and the driver sends its
 result back. A call or stream looks up its answer, waits for an equal one in flight, and stores its answer when it is
 complete. It does not wait for a stream whose reader has stopped (`coalescing.py`). A cache that several processes share
 may have claims (`modelwire.caches.Claim`): then a call or stream waits while another process makes an equal call.
@@ -46,13 +46,13 @@ _log = logging.getLogger(__name__)
 _Generations: TypeAlias = "list[ChatGeneration]"
 
 # A call that has waited for this many equal calls, which ended without an answer, waits for no further one.
-_MAX_WAITS = 2
+MAX_WAITS = 2
 # A sync call with a deadline polls its rate limiter at this interval.
 _POLL_S = 0.05
 
 
-class _Step(NamedTuple):
-    """One step of a flow: the driver runs `run` or awaits `arun`, and sends the result into the flow."""
+class Step(NamedTuple):
+    """One step of a flow: `drive` calls `run`, `adrive` awaits `arun`, and the result is sent into the flow."""
 
     run: Callable[[], Any]
     arun: Callable[[], Awaitable[Any]]
@@ -93,31 +93,31 @@ class _Call:
         # The `id` is unique, because the cache lives at least as long as the call.
         return getattr(self.cache, "group", id(self.cache)), self.key
 
-    def make(self) -> _Step:
+    def make(self) -> Step:
         """Return the step that makes the call."""
         result = self.model._result
         aresult = self.model._aresult
-        return _Step(
+        return Step(
             partial(result, *self._arguments, **self._kwargs),
             partial(aresult, *self._arguments, **self._kwargs),
         )
 
-    def acquire(self) -> _Step:
+    def acquire(self) -> Step:
         """Return the step that waits for the rate limiter."""
-        return _Step(self._acquire, self._aacquire)
+        return Step(self._acquire, self._aacquire)
 
-    def wait(self, pending: coalescing.PendingCall) -> _Step:
+    def wait(self, pending: coalescing.PendingCall) -> Step:
         """Return the step that waits for an equal call in flight."""
-        return _Step(partial(self._wait, pending), partial(self._await, pending))
+        return Step(partial(self._wait, pending), partial(self._await, pending))
 
-    def look_up(self) -> _Step:
+    def look_up(self) -> Step:
         """Return the step that looks up the answer in the cache."""
         return self._of_cache("lookup")
 
-    def look_up_or_claim(self) -> _Step:
+    def look_up_or_claim(self) -> Step:
         """Return the step that looks up the answer, or acquires a claim if the cache has claims."""
         if hasattr(self.cache, "lookup_or_claim"):
-            return _Step(self._look_up_or_claim, self._alook_up_or_claim)
+            return Step(self._look_up_or_claim, self._alook_up_or_claim)
         return self.look_up()
 
     def release(self) -> None:
@@ -134,15 +134,15 @@ class _Call:
         if self.claim is not None:
             self.claim.reader_since = since
 
-    def store(self, kept: _Generations) -> _Step:
+    def store(self, kept: _Generations) -> Step:
         """Return the step that stores an answer in the cache."""
         return self._of_cache("update", kept)
 
-    def _of_cache(self, method: str, *args: Any) -> _Step:
+    def _of_cache(self, method: str, *args: Any) -> Step:
         arguments = *cast("tuple[str, str]", self.key), *args
         run = getattr(self.cache, method)
         arun = getattr(self.cache, f"a{method}")
-        return _Step(partial(run, *arguments), partial(arun, *arguments))
+        return Step(partial(run, *arguments), partial(arun, *arguments))
 
     def _acquire(self) -> None:
         limiter = self.model.rate_limiter
@@ -186,16 +186,17 @@ class _Call:
         return max(0.0, self._deadline - monotonic())
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of the caller."""
     import asyncio
 
     return asyncio.get_running_loop()
 
 
-_Flow: TypeAlias = Generator[_Step, Any, Any]
+Flow: TypeAlias = Generator[Step, Any, Any]
 
 
-def _answered(call: _Call) -> _Flow:
+def _answered(call: _Call) -> Flow:
     """Return the answer of a call: from the cache, from an equal call in flight, or by making the call."""
     if call.key is None:
         return (yield from _made(call))
@@ -210,7 +211,7 @@ def _answered(call: _Call) -> _Flow:
         call.release()
 
 
-def _opened(call: _Call) -> _Flow:
+def _opened(call: _Call) -> Flow:
     """Return the answer for a stream from the cache or an equal call, or None after waiting for the rate limiter."""
     if call.key is not None:
         kept = yield from _found(call)
@@ -221,12 +222,12 @@ def _opened(call: _Call) -> _Flow:
     return None
 
 
-def _found(call: _Call) -> _Flow:
+def _found(call: _Call) -> Flow:
     """Return the answers of the cache or of an equal call in flight; None if the call has to be made.
 
     Equal calls wait for this one from then on, if it is the first of them, until `call.release`.
     """
-    for _ in range(_MAX_WAITS):
+    for _ in range(MAX_WAITS):
         pending, is_leader = coalescing.join(call.place, loop=call.loop)
         if is_leader:
             call.pending = pending
@@ -242,13 +243,13 @@ def _found(call: _Call) -> _Flow:
     return _kept((yield call.look_up()))
 
 
-def _made(call: _Call) -> _Flow:
+def _made(call: _Call) -> Flow:
     if call.model.rate_limiter is not None:
         yield call.acquire()
     return (yield call.make())
 
 
-def _stored(call: _Call, made: ChatResult) -> _Flow:
+def _stored(call: _Call, made: ChatResult) -> Flow:
     """Store a copy of the answers, which the caller may change, and pass it to equal calls, if all are final."""
     if any(_is_not_final(generation.message) for generation in made.generations):
         return
@@ -270,7 +271,8 @@ def _is_not_final(message: BaseMessage) -> bool:
     return "cancelled" in ended or not SUSPENDED_REASONS.isdisjoint(ended)
 
 
-def _drive(flow: _Flow) -> Any:
+def drive(flow: Flow) -> Any:
+    """Run a flow, and return its result."""
     try:
         step = next(flow)
         while True:
@@ -286,7 +288,8 @@ def _drive(flow: _Flow) -> Any:
         flow.close()
 
 
-async def _adrive(flow: _Flow) -> Any:
+async def adrive(flow: Flow) -> Any:
+    """Run a flow on this event loop, and return its result."""
     try:
         step = next(flow)
         while True:
@@ -336,7 +339,7 @@ class CachedModel:
         **kwargs: Any,
     ) -> ChatResult:
         call = _Call(self.model, messages, stop, config, kwargs, loop=None)
-        return _versioned(self.model, _drive(_answered(call)))
+        return _versioned(self.model, drive(_answered(call)))
 
     async def _aresult(
         self,
@@ -345,8 +348,8 @@ class CachedModel:
         config: RunnableConfig,
         **kwargs: Any,
     ) -> ChatResult:
-        call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
-        return _versioned(self.model, await _adrive(_answered(call)))
+        call = _Call(self.model, messages, stop, config, kwargs, loop=running_loop())
+        return _versioned(self.model, await adrive(_answered(call)))
 
     def _chunks(
         self,
@@ -359,7 +362,7 @@ class CachedModel:
         version = _versions(self.model)
         source = None
         try:
-            found = _drive(_opened(call))
+            found = drive(_opened(call))
             if found is not None:
                 yield version(_one_chunk(found))
                 return
@@ -374,7 +377,7 @@ class CachedModel:
                 yield version(chunk)
                 call.mark_reader(None)
             if received:
-                _drive(_stored(call, result_of_stream(received)))
+                drive(_stored(call, result_of_stream(received)))
         finally:
             call.release()
             if source is not None:
@@ -387,11 +390,11 @@ class CachedModel:
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        call = _Call(self.model, messages, stop, config, kwargs, loop=_running_loop())
+        call = _Call(self.model, messages, stop, config, kwargs, loop=running_loop())
         version = _versions(self.model)
         source = None
         try:
-            found = await _adrive(_opened(call))
+            found = await adrive(_opened(call))
             if found is not None:
                 yield version(_one_chunk(found))
                 return
@@ -406,7 +409,7 @@ class CachedModel:
                 yield version(chunk)
                 call.mark_reader(None)
             if received:
-                await _adrive(_stored(call, result_of_stream(received)))
+                await adrive(_stored(call, result_of_stream(received)))
         finally:
             call.release()
             if source is not None:
@@ -437,12 +440,14 @@ class CacheEntry(NamedTuple):
     cache: BaseCache
     key: tuple[str, str]
 
-    def has_answer(self) -> bool:
-        """Return whether the cache has an answer that the call would take."""
+    def has_answer(self) -> Step:
+        """Return the step that finds out whether the cache has an answer which the call would take."""
+        return Step(self._has_answer, self._ahas_answer)
+
+    def _has_answer(self) -> bool:
         return _kept(self.cache.lookup(*self.key)) is not None
 
-    async def ahas_answer(self) -> bool:
-        """Return whether the cache has an answer that the call would take."""
+    async def _ahas_answer(self) -> bool:
         return _kept(await self.cache.alookup(*self.key)) is not None
 
 
