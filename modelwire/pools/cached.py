@@ -77,7 +77,10 @@ def search(
 
     If there is none, equal calls wait for this one from then on, until `call.release`.
     """
-    for _ in range(cache.MAX_WAITS):
+    waits = cache.MAX_WAITS
+    if call.pending is not None or _is_inside_an_equal_one(call):
+        waits = 0
+    for _ in range(waits):
         pending, is_first = coalescing.join(call.equals, loop=loop)
         if is_first:
             call.pending = pending
@@ -89,11 +92,27 @@ def search(
     for position, entry in call.entries.items():
         if entry in missed:
             continue
-        if (yield entry.has_answer()):
+        check(deadline, model)
+        if (yield _within(entry.has_answer(), deadline, model)):
             call.withdraw(monotonic())
             call.home = position
             return
         missed.append(entry)
+
+
+def _is_inside_an_equal_one(call: PoolCall) -> bool:
+    """Return whether the call is made inside an equal one, as by a handler, so that it cannot wait for that."""
+    outer: Any = call.outer
+    while outer is not None:
+        if outer.equals == call.equals:
+            return True
+        outer = outer.outer
+    return False
+
+
+def _within(step: cache.Step, deadline: float | None, model: PoolChatModel) -> cache.Step:
+    """Return the step with a limit of time, which a blocking function does not have."""
+    return cache.Step(step.run, lambda: covered(step.arun(), deadline, model))
 
 
 def _wait(

@@ -9,7 +9,7 @@ call.leave(now)                     # the call ends without an outcome
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from modelwire.pools.choice import HORIZON_S, Candidate
 from modelwire.pools.deployment import RECENT_PART, Deployment
 from modelwire.pools.health import Verdict, verdict_of
 from modelwire.pools.times import size_class
-from modelwire.transport.ratelimit.admission import Admission, RoutedCall
+from modelwire.transport.ratelimit.admission import ROUTED_CALL, Admission, RoutedCall
 from modelwire.transport.ratelimit.outage import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from modelwire.adapters.model.coalescing import PendingCall
     from modelwire.pools.scheduler import Scheduler
 
-__all__ = ["LOOKED_AT", "NO_RESTRICTIONS", "STALE_S", "WATCH_S", "PoolCall"]
+__all__ = ["LOOKED_AT", "NO_RESTRICTIONS", "STALE_S", "WATCH_S", "PoolCall", "wake"]
 
 # At most so many waiting calls are looked at when one of them may start.
 LOOKED_AT = 32
@@ -84,6 +84,8 @@ class PoolCall(RoutedCall):
     _chunk_at = 0.0
     # What equal calls have in common, if their answers are cached.
     equals: tuple[Any, ...] = ()
+    # The call of a pool inside which this one is made, as by a handler.
+    outer: RoutedCall | None = None
     # What equal calls wait for, if this is the first of them.
     pending: PendingCall | None = None
     # The position of a deployment whose cache has the answer.
@@ -113,6 +115,7 @@ class PoolCall(RoutedCall):
         if entries:
             keys = [(position, entry.key) for position, entry in entries.items()]
             self.equals = id(scheduler), *keys
+        self.outer = ROUTED_CALL.get()
         self.started = now
         scheduler.hedges.calls += 1
 
@@ -138,9 +141,7 @@ class PoolCall(RoutedCall):
                 to_wake = self._queued(now)
             placed = self.deployment
             self._arrived()
-        for call in to_wake:
-            if call is not self and call.waiter is not None:
-                call.waiter.wake()
+        wake(call for call in to_wake if call is not self)
         return placed
 
     def _queued(self, now: float) -> list[PoolCall]:
@@ -356,8 +357,8 @@ class PoolCall(RoutedCall):
 
     def leave(self, now: float) -> None:
         """End a call without an outcome: it was cancelled, or its reader has left."""
-        self.withdraw(now)
         self.release()
+        self.withdraw(now)
 
     def release(self) -> None:
         """End the wait of equal calls for this one."""
@@ -397,6 +398,14 @@ class PoolCall(RoutedCall):
         if deployment.in_flight:  # A stream of the parent process may be closed in a forked child.
             deployment.in_flight -= 1
         return deployment
+
+
+def wake(calls: Iterable[PoolCall]) -> None:
+    """Wake the owners of calls; one that has left the queue meanwhile has none."""
+    for call in calls:
+        waiter = call.waiter
+        if waiter is not None:
+            waiter.wake()
 
 
 def named(error: BaseException, deployment: Deployment) -> BaseException:

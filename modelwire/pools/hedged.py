@@ -32,6 +32,7 @@ __all__ = ["HedgedAnswer", "HedgedStream", "chunks_on_loop", "on_loop"]
 
 # A call that was interrupted waits at most this long for the end of its work.
 _CANCELLED_WITHIN_S = 5.0
+_END = object()
 
 
 @dataclass(eq=False)
@@ -122,12 +123,13 @@ class HedgedAnswer:
                 if error is None:
                     return entry
                 running.remove(entry)
-                await aclose(entry.chunks)
                 try:
                     entry.call.failed(monotonic(), error)
                 except Exception:
                     if not running:  # No other call may still answer.
                         raise
+                finally:
+                    await aclose(entry.chunks)
         return None
 
     def _second(self, first: _Entry) -> _Entry | None:
@@ -136,19 +138,34 @@ class HedgedAnswer:
         position = scheduler.deployments.index(first.deployment)
         call = self.model._call(self.messages, stream=self.is_stream, shut=frozenset({position}))
         scheduler.hedges.calls -= 1
+        call.is_hedge = True
+        call.outer, call.equals = first.call.outer, first.call.equals
         now = monotonic()
         with scheduler.lock:
             found = scheduler.picked(call, now)
             if not isinstance(found, Deployment) or not scheduler.hedges.spend():
                 return None
             call.place(found, now)
-        return self._start(call, found)
+        try:
+            return self._start(call, found)
+        except BaseException:
+            call.leave(monotonic())
+            raise
 
 
 class HedgedStream(HedgedAnswer):
     """A stream of a pool. Up to two deployments start; the first to yield a chunk goes on, the other is cancelled."""
 
     is_stream = True
+
+    @staticmethod
+    async def _next(entry: _Entry) -> Any:
+        """Return the next chunk, or `_END`. Handlers see the call of the pool that they run in."""
+        token = ROUTED_CALL.set(entry.call)
+        try:
+            return await anext(entry.chunks, _END)
+        finally:
+            ROUTED_CALL.reset(token)
 
     async def chunks(self) -> AsyncIterator[Any]:
         """Yield the chunks of the deployment whose first chunk came first."""
@@ -159,7 +176,7 @@ class HedgedStream(HedgedAnswer):
             call.mark_reader(monotonic(), has_chunk=True)
             yield entry.deployment.marked(chunk)
             call.mark_reader(monotonic(), has_chunk=False)
-            async for chunk in entry.chunks:
+            while (chunk := await self._next(entry)) is not _END:
                 call.mark_reader(monotonic(), has_chunk=True)
                 yield chunk
                 call.mark_reader(monotonic(), has_chunk=False)
@@ -168,8 +185,9 @@ class HedgedStream(HedgedAnswer):
             call.failed(monotonic(), error, has_begun=True)
             raise
         finally:
-            await aclose(entry.chunks)
-            if call.deployment is not None:
+            try:
+                await aclose(entry.chunks)
+            finally:
                 call.leave(monotonic())
 
 

@@ -160,40 +160,44 @@ class PoolChatModel(BaseChatModel):
 
     def _placed(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
-        searches = bool(call.entries) and not call.errors
-        is_due = searches
+        is_due = bool(call.entries) and not call.errors
+        has_waited = False
         while True:
             if is_due:
                 cache.drive(cached.search(call, None, deadline, self))
+                is_due = False
             deployment = call.poll(monotonic())
             if deployment is None:
-                is_due = False
+                has_waited = True
                 call.release()  # Equal calls do not wait for one that waits itself.
                 check(deadline, self)
                 if call.waiter is not None:
                     wait_for_wake(call.waiter, _within(call.wait_s, deadline))
-            elif searches and not is_due:
-                is_due = True  # It has waited, and an equal call may have been answered.
+            elif has_waited and call.entries:
+                # An equal call may have been answered meanwhile.
+                is_due, has_waited = True, False
             else:
                 return deployment
 
     async def _aplaced(self, call: PoolCall, config: RunnableConfig) -> Deployment:
         deadline = config.get("deadline")
-        searches = bool(call.entries) and not call.errors
-        is_due = searches
+        is_due = bool(call.entries) and not call.errors
+        has_waited = False
         while True:
             if is_due:
                 loop = cache.running_loop()
                 await cache.adrive(cached.search(call, loop, deadline, self))
+                is_due = False
             deployment = call.poll(monotonic())
             if deployment is None:
-                is_due = False
+                has_waited = True
                 call.release()  # Equal calls do not wait for one that waits itself.
                 check(deadline, self)
                 if call.waiter is not None:
                     await await_wake(call.waiter, _within(call.wait_s, deadline))
-            elif searches and not is_due:
-                is_due = True  # It has waited, and an equal call may have been answered.
+            elif has_waited and call.entries:
+                # An equal call may have been answered meanwhile.
+                is_due, has_waited = True, False
             else:
                 return deployment
 

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from modelwire import forks
 from modelwire.errors import AllDeploymentsFailed
-from modelwire.pools.call import LOOKED_AT, NO_RESTRICTIONS, STALE_S, WATCH_S, PoolCall
+from modelwire.pools.call import LOOKED_AT, NO_RESTRICTIONS, STALE_S, WATCH_S, PoolCall, wake
 from modelwire.pools.choice import Preference, WaitFor, choose, fast_ones
 from modelwire.pools.deployment import Deployment
 from modelwire.pools.hedging import HedgeBudget
@@ -190,9 +190,7 @@ class Scheduler:
             return
         with self.lock:
             to_wake = self.advance(now)
-        for call in to_wake:
-            if call.waiter is not None:
-                call.waiter.wake()
+        wake(to_wake)
 
     def error_of(self, errors: Mapping[str, BaseException]) -> AllDeploymentsFailed:
         """Return the error of a call: its own `errors`, by deployment, and the last ones of the other deployments."""

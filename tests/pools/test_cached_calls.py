@@ -12,14 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from support.raw_server import answer as answer_of
+from support.word_wire import sse
 
 from modelwire import pool
 from modelwire.adapters import ChatOpenAI
 from modelwire.adapters.model import coalescing
 from modelwire.adapters.model.cache import CacheEntry
 from modelwire.caches import BaseCache, InMemoryCache
-from modelwire.callbacks import BaseCallbackHandler
-from modelwire.errors import AllDeploymentsFailed, ConnectFailed, Timeout
+from modelwire.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from modelwire.errors import (
+    AllDeploymentsFailed,
+    ConnectFailed,
+    IncompleteStream,
+    StreamInterrupted,
+    Timeout,
+)
 from modelwire.globals import set_llm_cache
 from modelwire.pools import PoolChatModel
 from modelwire.pools.call import PoolCall
@@ -394,4 +402,155 @@ def test_a_reader_that_stands_still_holds_up_no_equal_call(providers: dict[str, 
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(model.invoke, "x", {"timeout": 20}).result().text
     assert list(standing)
+    assert not coalescing._pending
+
+
+class Asking(BaseCallbackHandler):
+    """Asks `model` the question of the call once, at an event of it."""
+
+    raise_error = True
+
+    def __init__(self, model: Any, event: str) -> None:
+        self.model = model
+        self.answers: list[str] = []
+        setattr(self, event, self.ask)
+
+    def ask(self, *args: Any, **kwargs: Any) -> None:
+        if not self.answers:
+            self.answers.append("")
+            self.answers.append(self.model.invoke("x", {"timeout": 20}).text)
+
+
+class AsyncAsking(AsyncCallbackHandler):
+    """The same, awaited."""
+
+    raise_error = True
+
+    def __init__(self, model: Any, event: str) -> None:
+        self.model = model
+        self.answers: list[str] = []
+        setattr(self, event, self.ask)
+
+    async def ask(self, *args: Any, **kwargs: Any) -> None:
+        if not self.answers:
+            self.answers.append("")
+            self.answers.append((await self.model.ainvoke("x", {"timeout": 20})).text)
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("hedge", [None, 5.0])
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+@pytest.mark.parametrize("event", ["on_chat_model_start", "on_llm_end"])
+def test_a_handler_may_ask_the_same_question(
+    providers: dict[str, Provider], colour: Any, way: str, event: str, hedge: Any
+) -> None:
+    model = pool_of(providers, hedge=hedge)
+    kind = AsyncAsking if colour.name == "async" else Asking
+    handler = kind(model, event)
+    began = time.monotonic()
+    config = {"callbacks": [handler], "timeout": 15}
+    if way == "invoke":
+        assert colour.invoke(model, "x", config).text
+    else:
+        assert list(colour.stream(model, "x", config))
+    assert handler.answers[1] in ("a", "b", "c")
+    assert time.monotonic() - began < 15  # It has not waited for a timeout.
+    assert not coalescing._pending
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("hedge", [None, 5.0])
+def test_a_stream_that_breaks_holds_up_no_equal_call(
+    raw_server: Any, colour: Any, hedge: Any
+) -> None:
+    chunk_text = json.dumps({"choices": [{"index": 0, "delta": {"content": "a"}}]})
+    cut = [answer_of(sse(chunk_text)), None]
+    whole = json.dumps({"choices": [{"finish_reason": "stop", "message": {"content": "ok"}}]})
+    server = raw_server([cut, [answer_of(whole.encode())]])
+    model = pool([ChatOpenAI(model="m", base_url=server.url, api_key="k")], hedge=hedge)
+    with pytest.raises((StreamInterrupted, IncompleteStream)):
+        list(colour.stream(model, "x"))
+    assert not coalescing._pending
+    assert colour.invoke(model, "x", {"timeout": 20}).text == "ok"
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_hedged_stream_whose_end_is_cancelled_holds_up_no_equal_call(
+    providers: dict[str, Provider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = pool_of(providers, hedge=5.0)
+
+    async def slowly(chunks: Any) -> None:
+        await chunks.aclose()
+        await asyncio.sleep(30)
+
+    async def leave() -> None:
+        stream = model.astream("x")
+        await anext(stream)
+        monkeypatch.setattr("modelwire.pools.hedged.aclose", slowly)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await stream.aclose()
+
+    asyncio.run(leave())
+    assert not coalescing._pending
+    assert [one.in_flight for one in model._scheduler.deployments] == [0, 0, 0]
+
+
+def test_a_timeout_ends_slow_lookups(providers: dict[str, Provider], colour: Any) -> None:
+    looked = []
+
+    class Slow(InMemoryCache):
+        def lookup(self, prompt: str, llm_string: str) -> Any:
+            looked.append(1)
+            time.sleep(0.2)
+            return super().lookup(prompt, llm_string)
+
+        async def alookup(self, prompt: str, llm_string: str) -> Any:
+            looked.append(1)
+            await asyncio.sleep(0.2)
+            return None
+
+    cache = Slow()
+    models = {name: one.model(cache=cache) for name, one in providers.items()}
+    with pytest.raises(Timeout):
+        colour.invoke(pool(models), "x", {"timeout": 0.1})
+    assert len(looked) == 1
+    assert not coalescing._pending
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_hedge_between_two_keys_of_one_address_is_a_request(
+    providers: dict[str, Provider],
+) -> None:
+    """Both have the same key in the cache, and the second does not wait for the first."""
+    a = providers["a"]
+    a.delay_s = 1.0
+    model = pool({"one": a.model(api_key="1"), "two": a.model(api_key="2")}, hedge=0.1)
+    model._scheduler.hedges.calls = 100
+    asyncio.run(model.ainvoke("x"))
+    assert a.seen == 2
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_equal_calls_that_were_refused_wait_for_each_other_again(
+    providers: dict[str, Provider],
+) -> None:
+    """Each deployment refuses the first requests, so that the calls wait in the queue."""
+    for one in providers.values():
+        one.status, one.delay_s = 429, 0.1
+    model = pool_of(providers)
+
+    def wait_until_all_refuse() -> None:
+        while any(one.seen < 1 for one in providers.values()):
+            time.sleep(0.01)
+
+    async def ask_all() -> list[str]:
+        calls = [asyncio.ensure_future(model.ainvoke("x")) for _ in range(30)]
+        await asyncio.to_thread(wait_until_all_refuse)
+        for one in providers.values():
+            one.status = 200
+        return [(await call).text for call in calls]
+
+    assert len(set(asyncio.run(ask_all()))) == 1
     assert not coalescing._pending

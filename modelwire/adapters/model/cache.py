@@ -31,6 +31,7 @@ from modelwire.messages.refusals import refusal_in
 from modelwire.outputs import ChatGeneration, ChatResult, Generation
 from modelwire.runnables.closing import aclose, close
 from modelwire.runnables.deadline import check, covered
+from modelwire.transport.ratelimit.admission import ROUTED_CALL
 
 if TYPE_CHECKING:
     import asyncio
@@ -227,6 +228,9 @@ def _found(call: _Call) -> Flow:
 
     Equal calls wait for this one from then on, if it is the first of them, until `call.release`.
     """
+    routed = ROUTED_CALL.get()
+    if routed is not None and routed.is_hedge:
+        return _kept((yield call.look_up()))
     for _ in range(MAX_WAITS):
         pending, is_leader = coalescing.join(call.place, loop=call.loop)
         if is_leader:

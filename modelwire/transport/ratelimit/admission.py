@@ -117,6 +117,8 @@ class RoutedCall:
     """The seconds that the call has waited in the queue of its present limiter."""
     has_exchange = False
     """True once the present deployment's model has made a request for it, and not answered from its cache."""
+    is_hedge = False
+    """True for a call that is made although an equal one is in flight, because that takes long."""
     failed_admissions: Mapping[Any, Admission] = MappingProxyType({})
     """The last failed attempt under each limiter. The next one there continues its counts of refusals."""
     counted_by: Mapping[Any, bool] = MappingProxyType({})
