@@ -163,7 +163,9 @@ class HedgedStream(HedgedAnswer):
         """Return the next chunk, or `_END`. Handlers see the call of the pool that they run in."""
         token = ROUTED_CALL.set(entry.call)
         try:
-            return await anext(entry.chunks, _END)
+            return await anext(entry.chunks)
+        except StopAsyncIteration:
+            return _END
         finally:
             ROUTED_CALL.reset(token)
 
