@@ -330,6 +330,7 @@ def test_branches_still_queued_do_not_start_after_a_failure_or_an_early_leave(co
             if key == "a":
                 raise ValueError("mine")
             yield 1
+            time.sleep(0.2)  # The reader leaves within this time.
             yield 2
 
         async def arun(_: int) -> AsyncIterator[int]:

@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files = {name.partition("::")[0] for name in names}
     for key in TESTS.keys() - names - files:
         file = key.partition("::")[0]
+        if config.getoption("lf"):  # Only the failed tests are collected.
+            break
         if file in files or not (config.rootpath / file).exists():
             raise pytest.UsageError(f"`in_threads.py` names a test that is not there: {key}")
     for item in items:
