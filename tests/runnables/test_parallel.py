@@ -329,8 +329,8 @@ def test_branches_still_queued_do_not_start_after_a_failure_or_an_early_leave(co
             started.append(key)
             if key == "a":
                 raise ValueError("mine")
+            time.sleep(0.2)  # The reader of the branch before this one leaves meanwhile.
             yield 1
-            time.sleep(0.2)  # The reader leaves within this time.
             yield 2
 
         async def arun(_: int) -> AsyncIterator[int]:
