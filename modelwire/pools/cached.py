@@ -87,7 +87,7 @@ def search(
         if is_first or not pending.may_be_awaited(loop):
             break
         call.withdraw(monotonic())
-        yield _wait(pending, deadline, model)
+        yield cache.wait_for(pending, deadline, model)
     missed: list[CacheEntry] = []
     for position, entry in call.entries.items():
         if entry in missed:
@@ -113,15 +113,3 @@ def _is_inside_an_equal_one(call: PoolCall) -> bool:
 def _within(step: cache.Step, deadline: float | None, model: PoolChatModel) -> cache.Step:
     """Return the step with a limit of time, which a blocking function does not have."""
     return cache.Step(step.run, lambda: covered(step.arun(), deadline, model))
-
-
-def _wait(
-    pending: coalescing.PendingCall, deadline: float | None, model: PoolChatModel
-) -> cache.Step:
-    """Return the step that waits for an equal call."""
-
-    def wait() -> None:
-        pending.wait(deadline)
-        check(deadline, model)
-
-    return cache.Step(wait, lambda: covered(pending.await_result(), deadline, model))

@@ -109,7 +109,7 @@ class _Call:
 
     def wait(self, pending: coalescing.PendingCall) -> Step:
         """Return the step that waits for an equal call in flight."""
-        return Step(partial(self._wait, pending), partial(self._await, pending))
+        return wait_for(pending, self._deadline, self.model)
 
     def look_up(self) -> Step:
         """Return the step that looks up the answer in the cache."""
@@ -174,17 +174,20 @@ class _Call:
             check(self._deadline, self.model)
         return found
 
-    def _wait(self, pending: coalescing.PendingCall) -> None:
-        pending.wait(self._deadline)
-        check(self._deadline, self.model)
-
-    async def _await(self, pending: coalescing.PendingCall) -> None:
-        await covered(pending.await_result(), self._deadline, self.model)
-
     def _left_s(self) -> float | None:
         if self._deadline is None:
             return None
         return max(0.0, self._deadline - monotonic())
+
+
+def wait_for(pending: coalescing.PendingCall, deadline: float | None, model: BaseChatModel) -> Step:
+    """Return the step that waits for an equal call in flight, until `deadline` at most."""
+
+    def wait() -> None:
+        pending.wait(deadline)
+        check(deadline, model)
+
+    return Step(wait, lambda: covered(pending.await_result(), deadline, model))
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
