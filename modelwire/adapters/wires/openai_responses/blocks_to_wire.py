@@ -113,3 +113,5 @@ TO_WIRE: PartWriters = {
     "audio": audio_to_wire,
     "file": _file,
 }
+# The types of blocks that only messages of the user have. As an item the API would reject such a block.
+INPUTS = OWN_PARTS | frozenset(TO_WIRE) | {"image_url"}

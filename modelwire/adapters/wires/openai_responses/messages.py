@@ -14,14 +14,7 @@ from modelwire.adapters.wires.json import dict_or_empty, dicts_in, text_or_none
 from modelwire.adapters.wires.openai_chat.blocks_to_wire import Place
 from modelwire.adapters.wires.openai_chat.messages import arguments_json, unsendable
 from modelwire.adapters.wires.openai_responses.blocks_from_wire import OWN_TYPES
-from modelwire.adapters.wires.openai_responses.blocks_to_wire import (
-    ADDED,
-    OWN_PARTS,
-    to_wire,
-)
-from modelwire.adapters.wires.openai_responses.blocks_to_wire import (
-    TO_WIRE as WRITERS,
-)
+from modelwire.adapters.wires.openai_responses.blocks_to_wire import ADDED, INPUTS, to_wire
 from modelwire.adapters.wires.outgoing_messages import with_paired_calls
 from modelwire.errors import InvalidArgument, InvalidType
 from modelwire.messages.base import LC_AUTO_PREFIX
@@ -47,9 +40,6 @@ _CALLS = frozenset({"function_call", "custom_tool_call", "tool_call"})
 _ITEM_NAMES = frozenset({"id", "status"})
 # The types of items that have these fields.
 _NAMED = _CALLS | {"message"}
-
-# The types of blocks that only messages of the user have. As an item the API would reject such a block.
-_INPUTS = OWN_PARTS | frozenset(WRITERS) | {"image_url"}
 
 
 class History(NamedTuple):
@@ -244,7 +234,7 @@ class _Answer:
             self._items.append(dict(block["value"]))
         elif kind == "image" and _item_id(block) and block.get("base64"):
             self._items.append(_generated_image(block))
-        elif kind in _INPUTS:
+        elif kind in INPUTS:
             where = f"{self._place} (`assistant`)"
             raise Place(where, role="assistant", api="the Responses API").misplaced(kind)
         elif kind == "server_tool_call":
